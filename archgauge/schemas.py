@@ -1,0 +1,168 @@
+"""The Parquet tables that are the only contracts between rules, and the one way to write and read them.
+
+Every table is written whole or not at all (`archgauge.files.whole_file`) and checked against its schema on both sides.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from archgauge.errors import TableError
+from archgauge.files import whole_file
+
+ROW_GROUP_ROWS = 10_000
+
+_name = pa.dictionary(pa.int32(), pa.string())
+_indices = pa.list_(pa.int32())
+
+ARCHITECTURES = pa.schema([("arch_id", pa.string()), ("family", _name), ("spec", pa.string())])
+"""One architecture a row: `arch_id` is `family/native-id`, `spec` the family's native encoding."""
+
+LABELS = pa.schema([("arch_id", pa.string()), ("label", _name), ("value", pa.float64()), ("unit", _name)])
+"""One measured number a row. The label says data set, split, epochs, run or mean, training and source."""
+
+GRAPHS = pa.schema(
+    [
+        ("arch_id", pa.string()),
+        ("kind", _indices),  # (V,) row of the kind table, nodes in topological order
+        ("edge_source", _indices),  # (E,) node index
+        ("edge_output", _indices),  # (E,) which output of the source; empty when all are 0
+        ("edge_target", _indices),  # (E,) node index, ascending
+        ("edge_slot", _indices),  # (E,) which input of the target
+        ("weight_id", _indices),  # (V,) equal ids share weights; empty when nothing is shared
+        ("macs", pa.int64()),
+        ("params", pa.int64()),
+        ("params_outside", pa.int64()),  # parameters off the forward path (auxiliary heads)
+        ("live_hash", pa.string()),  # canonical hash of the live graph, 32 hexadecimal digits
+    ]
+)
+_shapes = pa.list_(pa.list_(pa.int32()))
+_pair = pa.list_(pa.int32())
+KINDS = pa.schema(
+    [
+        ("operation", pa.string()),
+        ("inputs", _shapes),  # (H, W, C) each
+        ("outputs", _shapes),
+        ("kernel", _pair),  # (height, width), as the next three
+        ("stride", _pair),
+        ("padding", _pair),
+        ("dilation", _pair),
+        ("groups", pa.int32()),
+        ("bias", pa.bool_()),
+        ("affine", pa.bool_()),
+        ("extra", pa.string()),
+    ]
+)
+"""The kind table beside GRAPHS: row k is the kind that `GRAPHS.kind` calls k."""
+
+SPECTRA = pa.schema([("arch_id", pa.string()), ("eigenvalues", pa.list_(pa.float32()))])
+"""The smallest eigenvalues of the normalised Laplacian of the undirected live graph, ascending."""
+
+SPLITS = pa.schema([("arch_id", pa.string()), ("split", pa.int16()), ("role", _name), ("position", pa.int32())])
+"""`role` is train, validation, validation2, pool or test. Labels of a pool are revealed in the order of `position`."""
+
+EMBEDDINGS = pa.schema([("arch_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
+MEMBERSHIPS = pa.schema([("arch_id", pa.string()), ("membership", pa.list_(pa.float32()))])
+PREDICTIONS = pa.schema(
+    [
+        ("arch_id", pa.string()),
+        ("predictor", _name),
+        ("n_train", pa.int32()),
+        ("split", pa.int16()),
+        ("seed", pa.int32()),
+        ("predicted", pa.float64()),
+    ]
+)
+TRACES = pa.schema(
+    [("strategy", _name), ("seed", pa.int32()), ("step", pa.int32()), ("arch_id", pa.string())]
+)
+METRICS = pa.schema(
+    [
+        ("experiment", _name),
+        ("predictor", _name),
+        ("family", _name),
+        ("population", _name),  # which cells are counted: all, without_none, unseen_functions
+        ("label", _name),
+        ("n_train", pa.int32()),
+        ("split", pa.int16()),
+        ("seed", pa.int32()),
+        ("metric", _name),
+        ("value", pa.float64()),
+        ("n", pa.int32()),
+        ("backend", _name),
+    ]
+)
+
+
+def write_table(path: str | Path, batches: pa.Table | Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write one table, or a stream of tables, as zstd Parquet with row groups of `ROW_GROUP_ROWS` rows.
+
+    Raises:
+        TableError: when columns or types do not fit `schema`.
+    """
+    if isinstance(batches, pa.Table):
+        batches = [batches]
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_table(_fitted(batch, schema, path), row_group_size=ROW_GROUP_ROWS)
+
+
+def read_table(path: str | Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table, or some of its columns, and check it against its schema.
+
+    Raises:
+        TableError: when the file is missing, unreadable or truncated, or a column is absent or of another type.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            found = file.schema_arrow
+            _check_columns(path, found, schema, columns)
+            return file.read(columns=list(columns) if columns is not None else schema.names)
+    except (pa.ArrowException, OSError) as error:
+        raise TableError(
+            "a Parquet table",
+            where=path,
+            expected="a whole file",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Delete the file and run the workflow again: the rule that makes it will run.",
+        ) from error
+
+
+def _check_columns(path, found: pa.Schema, schema: pa.Schema, columns: Sequence[str] | None) -> None:
+    wanted = [schema.field(name) for name in (columns if columns is not None else schema.names)]
+    wrong = [field for field in wanted if field.name not in found.names or not _same(found.field(field.name), field)]
+    if wrong:
+        raise TableError(
+            "the columns of a Parquet table",
+            where=path,
+            expected=", ".join(f"{field.name}: {field.type}" for field in wrong),
+            got=", ".join(f"{field.name}: {field.type}" for field in found),
+            remedy="Delete the file and run the workflow again, or give a file with these columns.",
+        )
+
+
+def _same(found: pa.Field, wanted: pa.Field) -> bool:
+    """Compare types; a dictionary-encoded column and a plain one hold the same values."""
+    return _plain(found.type) == _plain(wanted.type)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_type)
+    return kind
+
+
+def _fitted(table: pa.Table, schema: pa.Schema, path) -> pa.Table:
+    if set(table.column_names) != set(schema.names):
+        raise TableError(
+            "the columns of a table to write",
+            where=path,
+            expected=schema.names,
+            got=table.column_names,
+            remedy="This is a bug in the rule's script: its table breaks the contract in archgauge/schemas.py.",
+        )
+    return table.select(schema.names).cast(schema)

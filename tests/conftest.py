@@ -1,0 +1,23 @@
+"""Fixtures for all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _tables_dir() -> Path | None:
+    named = os.environ.get("ARCHGAUGE_TABLES_DIR")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    return folder if (folder / "nb201.parquet").is_file() else None
+
+
+@pytest.fixture(scope="session")
+def tables_dir() -> Path:
+    """Folder of collected published tables; the test is skipped where there is none."""
+    folder = _tables_dir()
+    if folder is None:
+        pytest.skip("needs the collected published tables: set ARCHGAUGE_TABLES_DIR to their folder")
+    return folder
