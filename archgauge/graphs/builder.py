@@ -1,0 +1,212 @@
+"""Building a computation graph node by node; shapes, kinds and costs follow from the inputs."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from archgauge.errors import GraphError
+from archgauge.graphs.graph import INDEX, Graphs
+from archgauge.graphs.normal_form import merge_sums
+from archgauge.graphs.operations import Kind, KindTable, Pair, Shape
+
+Value = int | tuple[int, int]
+"""What a node yields: its index, or (index, output) for an output other than the first."""
+
+
+class GraphBuilder:
+    """Builds one graph. Every method adds a node and returns its value.
+
+    A kind is worked out once per operation, attributes and input shapes, then looked up, because a family repeats
+    few kinds over millions of nodes.
+    """
+
+    def __init__(self, kinds: KindTable):
+        self.kinds = kinds
+        self._kind: list[int] = []
+        self._outputs: list[tuple[Shape, ...]] = []
+        self._source: list[int] = []
+        self._output: list[int] = []
+        self._target: list[int] = []
+        self._slot: list[int] = []
+        self._weight_id: dict[int, int] = {}
+        self._known = kinds.known
+        self.params_outside = 0
+
+    def shape(self, value: Value) -> Shape:
+        """The (H, W, C) of a value."""
+        return self._outputs[value][0] if isinstance(value, int) else self._outputs[value[0]][value[1]]
+
+    def input(self, height: int, width: int, channels: int) -> Value:
+        """An input of the network."""
+        return self.node(Kind("input", (), ((height, width, channels),)), ())
+
+    def output(self, value: Value) -> Value:
+        """An output of the network."""
+        return self.node(Kind("output", (self.shape(value),), ()), (value,))
+
+    def constant(self, shape: Shape, trainable: bool) -> Value:
+        """A bare parameter or buffer."""
+        return self.node(Kind("constant", (), (shape,), extra=f'{{"trainable":{str(trainable).lower()}}}'), ())
+
+    def conv(
+        self, x: Value, channels: int, kernel: int | Pair, *, stride: int = 1, groups: int = 1, bias: bool = False
+    ) -> Value:
+        """A convolution padded by half its kernel, as the skeletons of cell families use it."""
+        key = ("conv", self.shape(x), channels, kernel, stride, groups, bias)
+        found = self._known.get(key)
+        if found is None:
+            size = _pair(kernel)
+            found = self._remember(key, conv_kind(self.shape(x), channels, size, stride, _half(size), groups, bias))
+        return self._append(found, (x,))
+
+    def pool(self, x: Value, operation: str, kernel: int, *, stride: int = 1, padding: int | None = None) -> Value:
+        """A "max_pool" or "avg_pool"; the average does not count padding. Half the kernel is padded unless said."""
+        key = (operation, self.shape(x), kernel, stride, padding)
+        found = self._known.get(key)
+        if found is None:
+            found = self._remember(key, pool_kind(self.shape(x), operation, kernel, stride, padding))
+        return self._append(found, (x,))
+
+    def linear(self, x: Value, channels: int, *, bias: bool = True) -> Value:
+        """A linear layer over the channels."""
+        height, width, _ = before = self.shape(x)
+        return self.node(Kind("linear", (before,), ((height, width, channels),), bias=bias), (x,))
+
+    def batch_norm(self, x: Value, *, affine: bool = True) -> Value:
+        """A batch normalisation."""
+        key = ("batch_norm", self.shape(x), affine)
+        found = self._known.get(key)
+        if found is None:
+            found = self._remember(key, Kind("batch_norm", (key[1],), (key[1],), affine=affine))
+        return self._append(found, (x,))
+
+    def same(self, operation: str, x: Value) -> Value:
+        """An operation without attributes that keeps the shape: an activation, or "zero"."""
+        key = (operation, self.shape(x))
+        found = self._known.get(key)
+        if found is None:
+            found = self._remember(key, Kind(operation, (key[1],), (key[1],)))
+        return self._append(found, (x,))
+
+    def global_avg_pool(self, x: Value) -> Value:
+        """The mean over height and width."""
+        before = self.shape(x)
+        return self.node(Kind("global_avg_pool", (before,), ((1, 1, before[2]),)), (x,))
+
+    def slice(self, x: Value, last: int) -> Value:
+        """The channels below `last`."""
+        height, width, _ = before = self.shape(x)
+        return self.node(Kind("slice", (before,), ((height, width, last),), extra=f"[0,{last}]"), (x,))
+
+    def add(self, values: Sequence[Value]) -> Value:
+        """The sum; of one value, the value itself.
+
+        Raises:
+            GraphError: when the shapes differ or there is nothing to add.
+        """
+        if len(values) == 1:
+            return values[0]
+        shapes = {self.shape(value) for value in values}
+        if len(shapes) != 1:
+            raise GraphError(
+                "the shapes of a sum",
+                where=f"node {len(self._kind)}",
+                expected="one shape",
+                got=sorted(shapes) or "no values",
+                remedy="Project the inputs to one shape before they are added.",
+            )
+        shape = shapes.pop()
+        key = ("add", shape)
+        found = self._known.get(key)
+        if found is None:
+            found = self._remember(key, Kind("add", (shape,), (shape,)))
+        return self._append(found, values)
+
+    def concat(self, values: Sequence[Value]) -> Value:
+        """The concatenation over channels; of one value, the value itself."""
+        if len(values) == 1:
+            return values[0]
+        shapes = [self.shape(value) for value in values]
+        if len({shape[:2] for shape in shapes}) != 1:
+            raise GraphError(
+                "the shapes of a concatenation",
+                where=f"node {len(self._kind)}",
+                expected="one height and width",
+                got=shapes or "no values",
+                remedy="Bring the inputs to one resolution before they are concatenated.",
+            )
+        result = (*shapes[0][:2], sum(shape[2] for shape in shapes))
+        return self.node(Kind("concat", (result,), (result,)), values)
+
+    def node(self, kind: Kind, inputs: Sequence[Value], weight_id: int = -1) -> Value:
+        """Any node, from its kind."""
+        index = self._append((self.kinds.index(kind), kind.outputs), inputs)
+        if weight_id >= 0:
+            self._weight_id[index] = weight_id
+        return index
+
+    def finish(self) -> Graphs:
+        """The graph, in normal form: a chain of sums is one sum, and a weight id that one node alone has is dropped."""
+        nodes, edges = len(self._kind), len(self._source)
+        weight_id, uses = np.full(nodes, -1, INDEX), Counter(self._weight_id.values())
+        for node, shared in self._weight_id.items():
+            weight_id[node] = shared if uses[shared] > 1 else -1
+        return merge_sums(
+            Graphs(
+                kinds=self.kinds,
+                kind=np.array(self._kind, INDEX),
+                node_offset=np.array([0, nodes], np.int64),
+                edge_source=np.array(self._source, INDEX),
+                edge_output=np.array(self._output, INDEX),
+                edge_target=np.array(self._target, INDEX),
+                edge_slot=np.array(self._slot, INDEX),
+                edge_offset=np.array([0, edges], np.int64),
+                weight_id=weight_id,
+                params_outside=np.array([self.params_outside], np.int64),
+            )
+        )
+
+    def _remember(self, key: tuple, kind: Kind) -> tuple[int, tuple[Shape, ...]]:
+        found = self._known[key] = (self.kinds.index(kind), kind.outputs)
+        return found
+
+    def _append(self, found: tuple[int, tuple[Shape, ...]], inputs: Sequence[Value]) -> int:
+        node = len(self._kind)
+        self._kind.append(found[0])
+        self._outputs.append(found[1])
+        for slot, value in enumerate(inputs):
+            source, output = (value, 0) if isinstance(value, int) else value
+            self._source.append(source)
+            self._output.append(output)
+            self._target.append(node)
+            self._slot.append(slot)
+        return node
+
+
+def conv_kind(before: Shape, channels: int, kernel: Pair, stride: int, padding: Pair, groups: int, bias: bool) -> Kind:
+    """The kind of a convolution with square stride and no dilation."""
+    height, width = (_strided(size, k, stride, p) for size, k, p in zip(before[:2], kernel, padding, strict=True))
+    return Kind(
+        "conv", (before,), ((height, width, channels),), kernel, (stride, stride), padding, (1, 1), groups, bias
+    )
+
+
+def pool_kind(before: Shape, operation: str, kernel: int, stride: int, padding: int | None) -> Kind:
+    """The kind of a square pool; an average does not count the padding."""
+    padding = kernel // 2 if padding is None else padding
+    height, width = (_strided(size, kernel, stride, padding) for size in before[:2])
+    sizes = ((kernel, kernel), (stride, stride), (padding, padding), (1, 1))
+    return Kind(operation, (before,), ((height, width, before[2]),), *sizes)
+
+
+def _strided(size: int, kernel: int, stride: int, padding: int) -> int:
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def _pair(kernel: int | Pair) -> Pair:
+    return (kernel, kernel) if isinstance(kernel, int) else kernel
+
+
+def _half(kernel: Pair) -> Pair:
+    return kernel[0] // 2, kernel[1] // 2

@@ -1,0 +1,133 @@
+"""The vocabulary of operations, and kinds: an operation with its attributes and its shapes.
+
+Shapes are (H, W, C) without the batch axis; a tensor of N tokens has H = N, W = 1; a vector has H = W = 1.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+Shape = tuple[int, int, int]
+Pair = tuple[int, int]
+
+COMMUTATIVE = frozenset({"add", "mul"})
+"""Operations whose inputs may stand in any order."""
+
+VARIADIC = frozenset({"add", "mul", "concat"})
+"""Operations with any number of inputs; their kind lists the shape of the result as its one input."""
+
+ACTIVATIONS = ("relu", "relu6", "sigmoid", "tanh", "silu", "gelu", "hardswish", "hardsigmoid", "leaky_relu")
+WEIGHTED = frozenset({"conv", "linear"})
+
+VOCABULARY = (
+    "input",
+    "output",
+    "constant",  # a bare parameter or buffer that takes part in the computation (class token, layer scale)
+    "zero",  # zeros of its output's shape, whatever comes in
+    "conv",
+    "linear",
+    "batch_norm",
+    *ACTIVATIONS,
+    "max_pool",
+    "avg_pool",
+    "global_avg_pool",
+    "add",
+    "mul",
+    "concat",
+    "slice",  # a range of channels; `extra` holds [first, last + 1]
+    "other",  # an operation outside the vocabulary; `extra` holds its name and arguments
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An operation with its attributes and the shapes that go in and come out.
+
+    Kinds repeat massively over a family, so graphs hold indices into a table of distinct kinds.
+
+    Attributes:
+        operation: a name of `VOCABULARY`.
+        inputs: shape of each input; one shape, the result's, for `VARIADIC` operations.
+        outputs: shape of each output.
+        kernel, stride, padding, dilation: (height, width) of convolutions and pools; zeros where they mean nothing.
+        groups: of a convolution, 0 where it means nothing.
+        bias: whether a convolution or a linear layer has one.
+        affine: whether a normalisation has scale and shift.
+        extra: canonical JSON of what has no column of its own, or "".
+    """
+
+    operation: str
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+    kernel: Pair = (0, 0)
+    stride: Pair = (0, 0)
+    padding: Pair = (0, 0)
+    dilation: Pair = (0, 0)
+    groups: int = 0
+    bias: bool = False
+    affine: bool = False
+    extra: str = ""
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds of one forward pass of one sample: convolutions and linear layers only, bias not counted."""
+        if self.operation == "conv":
+            (height, width, channels), fan_in = self.outputs[0], self.inputs[0][2] // self.groups
+            return height * width * channels * fan_in * self.kernel[0] * self.kernel[1]
+        if self.operation == "linear":
+            (height, width, channels), fan_in = self.outputs[0], self.inputs[0][2]
+            return height * width * channels * fan_in
+        return 0
+
+    @cached_property
+    def params(self) -> int:
+        """Trainable parameters."""
+        channels = self.outputs[0][2] if self.outputs else 0
+        if self.operation == "conv":
+            weight = channels * (self.inputs[0][2] // self.groups) * self.kernel[0] * self.kernel[1]
+            return weight + channels * self.bias
+        if self.operation == "linear":
+            return channels * self.inputs[0][2] + channels * self.bias
+        if self.operation == "batch_norm":
+            return 2 * channels * self.affine
+        if self.operation == "constant":
+            height, width, channels = self.outputs[0]
+            return height * width * channels * json.loads(self.extra)["trainable"]
+        return 0
+
+    @cached_property
+    def digest(self) -> int:
+        """64 bits that depend on the content alone, the same in every process and table."""
+        content = json.dumps(list(asdict(self).values()), separators=(",", ":"))
+        return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "little")
+
+
+class KindTable:
+    """Distinct kinds in the order of their first use; a kind's index never changes."""
+
+    def __init__(self, kinds: Iterable[Kind] = ()):
+        self._kinds: list[Kind] = []
+        self._index: dict[Kind, int] = {}
+        self.known: dict[tuple, tuple[int, tuple[Shape, ...]]] = {}
+        """Index and output shapes by what a builder was asked for: the fast way past making a `Kind`."""
+        for kind in kinds:
+            self.index(kind)
+
+    def index(self, kind: Kind) -> int:
+        """The kind's row, added at the end when it is new."""
+        found = self._index.get(kind)
+        if found is None:
+            found = self._index[kind] = len(self._kinds)
+            self._kinds.append(kind)
+        return found
+
+    def __getitem__(self, index: int) -> Kind:
+        return self._kinds[index]
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def __iter__(self):
+        return iter(self._kinds)

@@ -1,0 +1,165 @@
+"""From a computation graph to the network that it describes, ready to train."""
+
+import json
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from archgauge.errors import GraphError
+from archgauge.graphs.graph import Graphs
+from archgauge.graphs.operations import Kind
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "hardswish": F.hardswish,
+    "hardsigmoid": F.hardsigmoid,
+    "leaky_relu": F.leaky_relu,
+}
+
+
+def realise(graph: Graphs) -> "RealisedGraph":
+    """The network of one graph, with PyTorch's default initialisation.
+
+    Raises:
+        GraphError: when there is not exactly one graph, or an operation cannot be run.
+    """
+    if len(graph) != 1:
+        raise GraphError(
+            "the number of graphs",
+            where="archgauge.graphs.realise.realise",
+            expected=1,
+            got=len(graph),
+            remedy="Pick one: `graphs[index]`.",
+        )
+    return RealisedGraph(graph)
+
+
+class RealisedGraph(nn.Module):
+    """Runs the nodes of one computation graph in topological order.
+
+    The layer of node v is `layers["v"]`; nodes with one weight id have one layer. A value is dropped after its last
+    reader has run.
+    """
+
+    def __init__(self, graph: Graphs):
+        super().__init__()
+        self.layers = nn.ModuleDict()
+        readers: dict[int, list[tuple[int, int]]] = {node: [] for node in range(len(graph.kind))}
+        edges = zip(graph.edge_source.tolist(), graph.edge_output.tolist(), graph.edge_target.tolist(), strict=True)
+        for source, output, target in edges:
+            readers[target].append((source, output))
+        last_reader = dict(zip(graph.edge_source.tolist(), graph.edge_target.tolist(), strict=True))
+        shared: dict[int, str] = {}
+        self._plan = []
+        for node, inputs in readers.items():
+            kind, weight_id = graph.kinds[int(graph.kind[node])], int(graph.weight_id[node])
+            name = shared.get(weight_id, str(node))
+            layer = _layer(kind, node) if name == str(node) else None
+            if layer is not None:
+                self.layers[name] = layer
+                if weight_id >= 0:
+                    shared[weight_id] = name
+            done = sorted({source for source, _ in inputs if last_reader[source] == node})
+            self._plan.append((node, kind, name if name in self.layers else None, inputs, done))
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Run the network.
+
+        Args:
+            inputs: (batch, C, H, W) each; (batch, N, C) for tokens, (batch, C) for vectors.
+
+        Returns:
+            The output, or a tuple of them where the graph has several.
+        """
+        waiting, values, outputs = iter(inputs), {}, []
+        for node, kind, layer, sources, done in self._plan:
+            taken = [values[source][output] for source, output in sources]
+            if kind.operation == "input":
+                result = next(waiting)
+            elif kind.operation == "output":
+                outputs.append(taken[0])
+                continue
+            elif kind.operation == "constant":
+                result = self.layers[layer]()
+            elif layer is not None:
+                result = self.layers[layer](*taken)
+            else:
+                result = _run(kind, taken, inputs[0])
+            values[node] = result if isinstance(result, tuple) else (result,)
+            for source in done:
+                del values[source]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+class _Constant(nn.Module):
+    def __init__(self, shape: tuple[int, ...], trainable: bool):
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(shape), requires_grad=trainable)
+
+    def forward(self) -> Tensor:
+        return self.value
+
+
+def _layer(kind: Kind, node: int) -> nn.Module | None:
+    """The layer that holds a node's state, or None."""
+    match kind.operation:
+        case "conv":
+            before, after = kind.inputs[0][2], kind.outputs[0][2]
+            sizes = (kind.kernel, kind.stride, kind.padding, kind.dilation)
+            return nn.Conv2d(before, after, *sizes, kind.groups, kind.bias)
+        case "linear":
+            return nn.Linear(kind.inputs[0][2], kind.outputs[0][2], kind.bias)
+        case "batch_norm":
+            return nn.BatchNorm2d(kind.outputs[0][2], affine=kind.affine)
+        case "max_pool":
+            return nn.MaxPool2d(kind.kernel, kind.stride, kind.padding)
+        case "avg_pool":
+            return nn.AvgPool2d(kind.kernel, kind.stride, kind.padding, count_include_pad=False)
+        case "constant":
+            height, width, channels = kind.outputs[0]
+            return _Constant((1, channels, height, width), json.loads(kind.extra)["trainable"])
+        case "other":
+            raise GraphError(
+                "the operation of a node to realise",
+                where=f"node {node}",
+                expected="an operation of archgauge.graphs.operations.VOCABULARY",
+                got=kind.extra,
+                remedy="Add the operation to the vocabulary and to archgauge.graphs.realise.",
+            )
+    return None
+
+
+def _run(kind: Kind, taken: list[Tensor], example: Tensor) -> Tensor:
+    """An operation without state."""
+    match kind.operation:
+        case "add":
+            return _folded(torch.add, taken)
+        case "mul":
+            return _folded(torch.mul, taken)
+        case "concat":
+            return torch.cat(taken, 1)
+        case "slice":
+            first, last = json.loads(kind.extra)
+            return taken[0][:, first:last]
+        case "global_avg_pool":
+            return taken[0].mean((2, 3))
+        case "zero" if taken:
+            return torch.zeros_like(taken[0])
+        case "zero":
+            height, width, channels = kind.outputs[0]
+            return example.new_zeros(len(example), *((channels, height, width) if height * width > 1 else (channels,)))
+    return _ACTIVATIONS[kind.operation](taken[0])
+
+
+def _folded(combine: Callable[[Tensor, Tensor], Tensor], taken: list[Tensor]) -> Tensor:
+    result = taken[0]
+    for term in taken[1:]:
+        result = combine(result, term)
+    return result
