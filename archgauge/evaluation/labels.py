@@ -1,0 +1,72 @@
+"""Taking one label for given architectures out of a LABELS table."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from archgauge.errors import TableError
+
+
+def label_values(labels: pa.Table, label: str, arch_ids: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Return the value of `label` for each of `arch_ids`, (N,) float64 in the unit of the table.
+
+    Raises:
+        TableError: when the label is not in the table, when an architecture has none or several of it, or a value is
+            not finite.
+    """
+    mine = labels.filter(pc.equal(labels["label"], label))
+    if not mine.num_rows:
+        raise TableError(
+            "a label's name",
+            where="LABELS",
+            expected=", ".join(sorted(map(str, labels["label"].unique().to_pylist()))),
+            got=repr(label),
+            remedy="Choose one of these labels.",
+        )
+    values = mine["value"].to_numpy()[rows_of(arch_ids, mine["arch_id"], f"LABELS ({label})")]
+    if not np.isfinite(values).all():
+        bad = np.flatnonzero(~np.isfinite(values))
+        raise TableError(
+            f"the label {label}",
+            where=arch_ids[bad[0]],
+            expected="a finite number",
+            got=f"{values[bad[0]]} ({len(bad)} of {len(values)} architectures)",
+            remedy="Leave these architectures out, or choose a label that all of them have.",
+        )
+    return values
+
+
+def rows_of(arch_ids: Sequence[str] | np.ndarray, column: pa.ChunkedArray | pa.Array, where: str) -> np.ndarray:
+    """Find the row of each architecture in a column that holds each at most once.
+
+    Returns:
+        (N,) int64 rows of `column`.
+
+    Raises:
+        TableError: when `column` repeats an architecture or lacks one of `arch_ids`.
+    """
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if pc.count_distinct(column).as_py() != len(column):
+        counts = column.value_counts()
+        repeated = counts.field("values")[pc.index(pc.greater(counts.field("counts"), 1), True).as_py()]
+        raise TableError(
+            "the architectures of a table",
+            where=where,
+            expected="each at most once",
+            got=f"{repeated} several times",
+            remedy="Never pool values that are named differently; make the table again.",
+        )
+    rows = pc.index_in(pa.array(arch_ids, type=pa.string()), value_set=column.cast(pa.string()))
+    if rows.null_count:
+        missing = pc.index(rows.is_null(), True).as_py()
+        raise TableError(
+            "the architectures of a table",
+            where=where,
+            expected=f"a row for {arch_ids[missing]}",
+            got=f"no row for {rows.null_count} of {len(rows)} architectures",
+            remedy="Make the table again for the same architectures.",
+        )
+    return rows.to_numpy().astype(np.int64)
