@@ -1,0 +1,327 @@
+"""The pretraining loop: GENNAPE's contrastive loss and its MACs regulariser, resumed exactly after a kill."""
+
+import hashlib
+import json
+import math
+import pickle
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from archgauge.encoders.graph_encoder import GraphEncoder, KindTensors
+from archgauge.errors import PredictorError
+from archgauge.files import whole_file
+from archgauge.graphs.batch import GraphBatch
+from archgauge.graphs.store import GraphStore
+from archgauge.nn.heads import mlp
+from archgauge.pretraining.contrastive import contrastive_loss, target_weights
+
+Report = Callable[[str, float, int], None]
+METRICS = ("loss", "contrastive", "macs_mse")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Graphs of one store to pretrain on.
+
+    Attributes:
+        store: the graphs.
+        rows: (n,) int64, their rows in the store.
+        eigenvalues: (n, at least q) float, ascending, of the graphs in `rows`; padded with zeros.
+    """
+
+    store: GraphStore
+    rows: np.ndarray
+    eigenvalues: np.ndarray
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """Settings of the loop. What the papers print is cited (METHODS 5.2); the rest they leave open.
+
+    Attributes:
+        epochs: passes over the graphs. Open.
+        batch_size: graphs a step, 128 (supplement). The last, incomplete batch of an epoch is left out.
+        learning_rate: of Adam, falling to zero along half a cosine. Open.
+        temperature: tau of Eq. 1, 0.05 (supplement).
+        alpha_temperature: of the spectral weights, 0.05 (the companion paper).
+        eigenvalues: q, 21 (supplement).
+        macs_weight: of the mean squared error of standardised log10(MACs), the second projection head. Open.
+        projection_hidden: hidden layers of both projection heads, four (the companion paper); widths open.
+        projection_width: p, 64 (the companion paper).
+        gradient_clip: largest norm of the gradient, 5 (GENNAPE's public code).
+    """
+
+    epochs: int
+    learning_rate: float = 1e-3
+    batch_size: int = 128
+    temperature: float = 0.05
+    alpha_temperature: float = 0.05
+    eigenvalues: int = 21
+    macs_weight: float = 1.0
+    projection_hidden: tuple[int, ...] = (128, 128, 128, 128)
+    projection_width: int = 64
+    gradient_clip: float = 5.0
+
+
+def pretrain(
+    encoder: GraphEncoder,
+    sources: Sequence[Source],
+    config: PretrainingConfig,
+    *,
+    seed: int,
+    resume: Path,
+    fingerprint: str = "",
+    save_seconds: float = 10.0,
+    report: Report | None = None,
+) -> list[dict[str, float]]:
+    """Train `encoder` in place, on its device.
+
+    The state is written to `resume` at the end of every epoch and every `save_seconds`, and the file is removed at the
+    end. A run that finds the file of the same settings, data and fingerprint goes on from there, to the same weights
+    as if it had never stopped (bit for bit on a CPU with the same number of threads). A file of another run, or a
+    damaged one, is warned about and replaced.
+
+    Args:
+        encoder: with its initial weights.
+        sources: graphs of one or more stores; batches mix them.
+        config: settings.
+        seed: of the data order, the dropout masks and the projection heads.
+        resume: path of the resume file; not a declared output of a job.
+        fingerprint: of the code that runs, so that an edit does not go on from another version's state.
+        save_seconds: longest time that a kill may cost.
+        report: called as report("pretraining/<metric>", mean over the epoch, step) for each of `METRICS`, for every
+            epoch, those before a kill included.
+
+    Returns:
+        one record per epoch: "step" and the metrics.
+
+    Raises:
+        PredictorError: with fewer than two graphs, or spectra that do not fit.
+    """
+    loop = _Loop(encoder, _Data(encoder, sources, config), config, seed)
+    identity = _identity(loop, seed, fingerprint)
+    loop.restore(resume, identity)
+    report = report or (lambda name, value, step: None)
+    for record in loop.history:
+        _report_epoch(report, record)
+    saved = time.monotonic()
+    with tqdm(total=config.epochs, initial=len(loop.history), desc="pretraining", unit="epoch", mininterval=1) as bar:
+        while len(loop.history) < config.epochs:
+            ended = loop.advance()
+            if ended:
+                _report_epoch(report, loop.history[-1])
+                bar.set_postfix(loss=f"{loop.history[-1]['loss']:.4f}", refresh=False)
+                bar.update()
+            if ended or time.monotonic() - saved >= save_seconds:
+                loop.save(resume, identity)
+                saved = time.monotonic()
+    resume.unlink(missing_ok=True)
+    return loop.history
+
+
+class _Data:
+    """The graphs of all sources under one numbering 0..N-1, with what the losses need of each."""
+
+    def __init__(self, encoder: GraphEncoder, sources: Sequence[Source], config: PretrainingConfig):
+        self._sources, device = sources, encoder.device
+        _check(sources, config)
+        self._first = np.cumsum([0, *(len(source.rows) for source in sources)])
+        self._first_kind = np.cumsum([0, *(len(source.store.kinds) for source in sources)])
+        tensors = [encoder.kind_tensors(source.store.kinds) for source in sources]
+        self.kinds = KindTensors(torch.cat([t.categories for t in tensors]), torch.cat([t.numbers for t in tensors]))
+        spectra = np.concatenate([source.eigenvalues[:, : config.eigenvalues] for source in sources])
+        self.eigenvalues = torch.from_numpy(spectra.astype(np.float32)).to(device)
+        macs = np.concatenate([source.store.macs[source.rows] for source in sources])
+        log_macs = np.log10(np.maximum(macs, 1))
+        spread = log_macs.std() or 1.0
+        self.macs = torch.from_numpy(((log_macs - log_macs.mean()) / spread).astype(np.float32)).to(device)
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def batch(self, index: np.ndarray) -> GraphBatch:
+        """The graphs `index`, those of one source together, sources in order; `index` has to be sorted."""
+        cut = np.searchsorted(index, self._first)
+        parts = []
+        for number, source in enumerate(self._sources):
+            here = index[cut[number] : cut[number + 1]] - self._first[number]
+            if len(here):
+                part = source.store.batch(source.rows[here])
+                parts.append((part, int(self._first_kind[number])))
+        return _joined(parts)
+
+    def digest(self) -> str:
+        """Changes when the graphs, their order, their spectra or their MACs do."""
+        content = hashlib.sha256()
+        for source in self._sources:
+            content.update("\n".join(source.store.arch_id[source.rows]).encode())
+        for tensor in (self.eigenvalues, self.macs, self.kinds.categories, self.kinds.numbers):
+            content.update(tensor.cpu().numpy().tobytes())
+        return content.hexdigest()
+
+
+class _Loop:
+    """Everything that a step changes."""
+
+    def __init__(self, encoder: GraphEncoder, data: _Data, config: PretrainingConfig, seed: int):
+        self.encoder, self.data, self.config = encoder, data, config
+        self.batch_size = min(config.batch_size, len(data))
+        self.steps_per_epoch = len(data) // self.batch_size
+        self.order_generator = torch.Generator().manual_seed(seed)
+        self.dropout_generator = torch.Generator(encoder.device).manual_seed(seed)
+        hidden = config.projection_hidden
+        self.projection = mlp(encoder.width, config.projection_width, self.order_generator, hidden).to(encoder.device)
+        self.macs_head = mlp(encoder.width, 1, self.order_generator, hidden).to(encoder.device)
+        self.modules = nn.ModuleList([encoder, self.projection, self.macs_head])
+        self.optimiser = torch.optim.Adam(self.modules.parameters(), config.learning_rate, fused=True)
+        self.step = 0
+        self.order = torch.empty(0, dtype=torch.int64)
+        self.totals = [0.0] * len(METRICS)
+        self.history: list[dict[str, float]] = []
+
+    def advance(self) -> bool:
+        """Take one step; whether it ended an epoch."""
+        place = self.step % self.steps_per_epoch
+        if place == 0:
+            self.order = torch.randperm(len(self.data), generator=self.order_generator)
+            self.totals = [0.0] * len(METRICS)
+        chosen = self.order[place * self.batch_size : (place + 1) * self.batch_size]
+        losses = self._learn(chosen.sort().values)
+        self.totals = [total + loss for total, loss in zip(self.totals, losses, strict=True)]
+        self.step += 1
+        if place + 1 < self.steps_per_epoch:
+            return False
+        means = {name: total / self.steps_per_epoch for name, total in zip(METRICS, self.totals, strict=True)}
+        self.history.append({"step": self.step, **means})
+        return True
+
+    def _learn(self, chosen: Tensor) -> list[float]:
+        """One update of the weights on the graphs `chosen`; the values of `METRICS`."""
+        config, device = self.config, self.encoder.device
+        batch = self.data.batch(chosen.numpy()).to(device)
+        chosen = chosen.to(device)
+        embedding = self.encoder.twins(batch, self.data.kinds, self.dropout_generator).flatten(0, 1)
+        weights = target_weights(self.data.eigenvalues[chosen], config.alpha_temperature)
+        contrastive = contrastive_loss(self.projection(embedding), weights, config.temperature)
+        macs_mse = functional.mse_loss(self.macs_head(embedding).squeeze(1), self.data.macs[chosen].repeat(2))
+        loss = contrastive + config.macs_weight * macs_mse
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.modules.parameters(), config.gradient_clip)
+        progress = self.step / (config.epochs * self.steps_per_epoch)
+        self.optimiser.param_groups[0]["lr"] = config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+        self.optimiser.step()
+        return torch.stack([loss, contrastive, macs_mse]).tolist()
+
+    def save(self, path: Path, identity: str) -> None:
+        """Write all of it, atomically."""
+        content = {
+            "identity": identity,
+            "modules": self.modules.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "order_generator": self.order_generator.get_state(),
+            "dropout_generator": self.dropout_generator.get_state(),
+            "order": self.order,
+            "step": self.step,
+            "totals": self.totals,
+            "history": self.history,
+        }
+        with whole_file(path) as temporary:
+            torch.save(content, temporary)
+
+    def restore(self, path: Path, identity: str) -> None:
+        """Go on from a file that `save` wrote in a run of the same identity; otherwise change nothing."""
+        content = _read_resume(path, identity)
+        if content is None:
+            return
+        self.modules.load_state_dict(content["modules"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.order_generator.set_state(content["order_generator"])
+        self.dropout_generator.set_state(content["dropout_generator"])
+        self.order, self.step = content["order"], content["step"]
+        self.totals, self.history = content["totals"], content["history"]
+
+
+def _read_resume(path: Path, identity: str) -> dict | None:
+    if not path.exists():
+        return None
+    try:
+        # Generator states have to stay on the CPU; load_state_dict moves the weights to where they belong.
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["identity"] == identity:
+            return content
+        reason = "it belongs to a run with other settings, data or code"
+    except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        reason = f"it cannot be read ({type(error).__name__})"
+    warnings.warn(f"the resume file {path} is ignored: {reason}; pretraining starts from the beginning", stacklevel=4)
+    return None
+
+
+def _identity(loop: _Loop, seed: int, fingerprint: str) -> str:
+    encoder = loop.encoder
+    settings = [
+        asdict(loop.config),
+        asdict(encoder.config),
+        encoder.backend.name,
+        seed,
+        fingerprint,
+        loop.data.digest(),
+    ]
+    content = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for tensor in encoder.state_dict().values():
+        content.update(tensor.cpu().numpy().tobytes())
+    return content.hexdigest()
+
+
+def _joined(parts: Sequence[tuple[GraphBatch, int]]) -> GraphBatch:
+    """Lay batches one after another; each comes with the first row of its kinds in the joined kind table."""
+    kind, source, target, offset = [], [], [], [torch.zeros(1, dtype=torch.int64)]
+    nodes = 0
+    for part, first_kind in parts:
+        kind.append(part.kind + first_kind)
+        source.append(part.edge_source + nodes)
+        target.append(part.edge_target + nodes)
+        offset.append(part.node_offset[1:] + nodes)
+        nodes += len(part.kind)
+    return GraphBatch(*map(torch.cat, (kind, source, target, offset)))
+
+
+def _check(sources: Sequence[Source], config: PretrainingConfig) -> None:
+    for checked, expected, got in _faults(sources, config):
+        raise PredictorError(
+            checked,
+            where="the sources of a pretraining",
+            expected=expected,
+            got=got,
+            remedy="Take more graphs, or make the spectra of exactly these graphs with enough eigenvalues.",
+        )
+
+
+def _faults(sources: Sequence[Source], config: PretrainingConfig) -> Iterator[tuple[str, str, str]]:
+    total = sum(len(source.rows) for source in sources)
+    if min(total, config.batch_size) < 2:
+        yield "the graphs of a batch", "at least 2, or nothing is contrasted", str(min(total, config.batch_size))
+    for source in sources:
+        name, shape = source.store.path.name, source.eigenvalues.shape
+        if len(shape) != 2 or shape[0] != len(source.rows) or shape[1] < config.eigenvalues:
+            yield (
+                f"the spectra of {name}",
+                f"({len(source.rows)}, {config.eigenvalues} or more) numbers",
+                str(shape),
+            )
+        elif not np.isfinite(source.eigenvalues).all():
+            yield f"the spectra of {name}", "finite numbers", "NaN or infinity"
+
+
+def _report_epoch(report: Report, record: dict[str, float]) -> None:
+    for name in METRICS:
+        report(f"pretraining/{name}", record[name], int(record["step"]))

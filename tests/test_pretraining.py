@@ -1,0 +1,197 @@
+"""The pretraining loop: it learns, it is repeatable, and a kill changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from memory_store import MemoryStore, family_store
+
+from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
+from archgauge.errors import PredictorError
+from archgauge.pretraining import trainer
+from archgauge.pretraining.trainer import METRICS, PretrainingConfig, Source, pretrain
+
+SMALL = GraphEncoderConfig(node_width=8, half_width=16, feedforward=24, gnn_layers=2)
+CONFIG = PretrainingConfig(epochs=3, batch_size=8, projection_hidden=(16,), projection_width=8)
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[Source]:
+    return [_source(family_store("nb201", 16)), _source(family_store("nb101", 12))]
+
+
+def _source(store: MemoryStore) -> Source:
+    return Source(store, np.arange(len(store)), store.eigenvalues())
+
+
+def _encoder() -> GraphEncoder:
+    return GraphEncoder(SMALL, torch.Generator().manual_seed(1))
+
+
+def _trained(sources, resume: Path, config=CONFIG, seed=0, **options) -> tuple[dict, list]:
+    encoder = _encoder()
+    history = pretrain(encoder, sources, config, seed=seed, resume=resume, **options)
+    return encoder.state_dict(), history
+
+
+def _assert_same(one: dict, other: dict) -> None:
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def test_losses_fall(sources, tmp_path):
+    _, history = _trained(sources, tmp_path / "r.pt", replace(CONFIG, epochs=40, learning_rate=3e-3))
+    assert history[-1]["contrastive"] < history[0]["contrastive"] - 0.05
+    assert history[-1]["macs_mse"] < 0.7 * history[0]["macs_mse"]
+
+
+def test_same_seed_same_weights_and_another_seed_others(sources, tmp_path):
+    first, history = _trained(sources, tmp_path / "r.pt")
+    second, same_history = _trained(sources, tmp_path / "r.pt")
+    other, _ = _trained(sources, tmp_path / "r.pt", seed=1)
+    _assert_same(first, second)
+    assert history == same_history
+    assert not torch.equal(first["widen.weight"], other["widen.weight"])
+
+
+def test_global_random_state_is_neither_read_nor_needed(sources, tmp_path):
+    torch.manual_seed(1)
+    first, _ = _trained(sources, tmp_path / "r.pt")
+    torch.manual_seed(2)
+    second, _ = _trained(sources, tmp_path / "r.pt")
+    _assert_same(first, second)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("die_at", [1, 3, 4, 7])
+def test_resumed_run_ends_in_the_same_weights(die_at, sources, tmp_path, monkeypatch):
+    """Three steps an epoch: within the first epoch, at an epoch's end and start, and within the last epoch."""
+    expected, history = _trained(sources, tmp_path / "whole.pt")
+    advance, steps = trainer._Loop.advance, []
+
+    def dying(loop):
+        if loop.step == die_at and not steps:
+            steps.append(loop.step)
+            raise Killed
+        return advance(loop)
+
+    monkeypatch.setattr(trainer._Loop, "advance", dying)
+    with pytest.raises(Killed):
+        _trained(sources, tmp_path / "cut.pt", save_seconds=0)
+    assert (tmp_path / "cut.pt").exists()
+    restarts = []
+    monkeypatch.setattr(trainer._Loop, "advance", lambda loop: restarts.append(loop.step) or advance(loop))
+    reported = []
+    resumed, same_history = _trained(
+        sources, tmp_path / "cut.pt", save_seconds=0, report=lambda *metric: reported.append(metric)
+    )
+    assert restarts[0] == die_at
+    _assert_same(expected, resumed)
+    assert history == same_history
+    assert reported == [(f"pretraining/{name}", epoch[name], epoch["step"]) for epoch in history for name in METRICS]
+    assert not (tmp_path / "cut.pt").exists()
+
+
+def test_kill_minus_nine_costs_nothing(tmp_path):
+    """The same in a process of its own that the kernel kills after the second epoch."""
+    resume = tmp_path / "resume.pt"
+    command = [sys.executable, __file__, str(resume)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    killed = subprocess.run(command, capture_output=True, env=environment, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert resume.exists()
+    source = [_source(family_store("nb201", 16))]
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        resumed, _ = _trained(source, resume)
+        whole, _ = _trained(source, tmp_path / "whole.pt")
+    finally:
+        torch.set_num_threads(before)
+    _assert_same(resumed, whole)
+
+
+@pytest.mark.parametrize("change", ["seed", "config", "fingerprint", "damage"])
+def test_resume_file_of_another_run_is_ignored_with_a_warning(change, sources, tmp_path):
+    path = tmp_path / "resume.pt"
+    loop = trainer._Loop(_encoder(), trainer._Data(_encoder(), sources, CONFIG), CONFIG, 0)
+    loop.advance()
+    loop.save(path, trainer._identity(trainer._Loop(_encoder(), loop.data, CONFIG, 0), 0, ""))
+    if change == "damage":
+        path.write_bytes(path.read_bytes()[:-200])
+    options = {
+        "seed": {"seed": 5},
+        "config": {"config": replace(CONFIG, temperature=0.1)},
+        "fingerprint": {"fingerprint": "edited"},
+        "damage": {},
+    }[change]
+    with pytest.warns(UserWarning, match=r"resume file .*resume.pt is ignored: it .*starts from the beginning"):
+        ignored, _ = _trained(sources, path, **options)
+    options.pop("fingerprint", None)
+    fresh, _ = _trained(sources, tmp_path / "fresh.pt", **options)
+    _assert_same(ignored, fresh)
+
+
+def test_batches_mix_stores_without_mixing_kinds(sources):
+    encoder = _encoder()
+    data = trainer._Data(encoder, sources, CONFIG)
+    index = np.array([2, 15, 16, 20])
+    found = encoder(data.batch(index), data.kinds)
+    expected = [encoder.embed(sources[0].store, index[:2]), encoder.embed(sources[1].store, index[2:] - 16)]
+    np.testing.assert_allclose(found.detach().numpy(), np.concatenate(expected), rtol=0, atol=1e-6)
+
+
+def test_every_graph_is_seen_once_an_epoch(sources, monkeypatch):
+    data = trainer._Data(_encoder(), sources, CONFIG)
+    loop = trainer._Loop(_encoder(), data, replace(CONFIG, batch_size=7), 0)
+    seen: list[int] = []
+    monkeypatch.setattr(loop, "_learn", lambda chosen: seen.extend(chosen.tolist()) or [0.0] * 3)
+    while not loop.advance():
+        pass
+    assert sorted(seen) == list(range(28))
+
+
+def test_equal_macs_do_not_divide_by_zero(sources, tmp_path):
+    one = replace(sources[0], rows=np.zeros(8, np.int64), eigenvalues=np.repeat(sources[0].eigenvalues[:1], 8, 0))
+    state, _ = _trained([one], tmp_path / "r.pt")
+    assert all(tensor.isfinite().all() for tensor in state.values())
+
+
+def test_one_graph_is_refused(sources, tmp_path):
+    one = replace(sources[0], rows=np.array([3]), eigenvalues=sources[0].eigenvalues[:1])
+    with pytest.raises(PredictorError, match=r"the graphs of a batch.*expected at least 2.*got 1"):
+        _trained([one], tmp_path / "r.pt")
+
+
+@pytest.mark.parametrize(
+    ("spectra", "got"),
+    [
+        (lambda whole: whole[:-1], r"expected \(16, 21 or more\) numbers, got \(15, 21\)"),
+        (lambda whole: whole[:, :20], r"got \(16, 20\)"),
+        (lambda whole: whole * np.nan, "expected finite numbers, got NaN"),
+    ],
+)
+def test_spectra_that_do_not_fit_are_refused(spectra, got, sources, tmp_path):
+    wrong = replace(sources[0], eigenvalues=spectra(sources[0].eigenvalues))
+    with pytest.raises(PredictorError, match=got):
+        _trained([wrong], tmp_path / "r.pt")
+
+
+if __name__ == "__main__":
+    epochs = []
+
+    def die(name: str, value: float, step: int) -> None:
+        epochs.append(step)
+        if len(epochs) == len(METRICS) + 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _trained([_source(family_store("nb201", 16))], Path(sys.argv[1]), report=die)
