@@ -1,0 +1,66 @@
+"""Reading what predictors look at from the tables of a family."""
+
+from collections.abc import Mapping, Set
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from archgauge.errors import TableError
+from archgauge.graphs.store import GraphStore
+from archgauge.predictors.population import Population
+from archgauge.schemas import ARCHITECTURES, EMBEDDINGS, MEMBERSHIPS, read_table
+
+
+def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) -> Population:
+    """Read the columns that a predictor needs, for all architectures of a family, in the order of GRAPHS.
+
+    Args:
+        family: name of the family's module, which makes cells of specs.
+        tables: paths under "architectures", "graphs", "kinds" and, where needed, "embeddings" and "memberships".
+        needs: names of `Population`'s columns.
+
+    Raises:
+        TableError: when the tables do not hold the same architectures in the same order.
+    """
+    store = GraphStore(tables["graphs"], tables["kinds"])
+    columns: dict[str, Any] = {}
+    if "cells" in needs:
+        specs = _column(read_table(tables["architectures"], ARCHITECTURES), "spec", store, tables["architectures"])
+        columns["cells"] = tuple(map(import_module(f"archgauge.families.{family}").cell, specs.to_pylist()))
+    for name, schema in (("embedding", EMBEDDINGS), ("membership", MEMBERSHIPS)):
+        if name in needs:
+            path = tables[f"{name}s"]
+            columns[name] = _matrix(_column(read_table(path, schema), name, store, path))
+    if "graphs" in needs:
+        columns["graphs"] = (store, np.arange(len(store)))
+    return Population(store.arch_id, store.macs.astype(float), store.params.astype(float), **columns)
+
+
+def _column(table: pa.Table, name: str, store: GraphStore, path: Path) -> pa.ChunkedArray:
+    if not np.array_equal(table["arch_id"].to_numpy(), store.arch_id):
+        raise TableError(
+            "the architectures of a table",
+            where=path,
+            expected=f"those of {store.path}, in the same order",
+            got=f"{len(table)} architectures, others or in another order",
+            remedy="Delete the file and run the workflow again.",
+        )
+    return table[name]
+
+
+def read_matrix(path: Path, schema: pa.Schema, name: str) -> np.ndarray:
+    """Read a list column of equal lengths, EMBEDDINGS or MEMBERSHIPS, as (N, length) float32."""
+    return _matrix(read_table(path, schema)[name])
+
+
+def list_column(values: np.ndarray) -> pa.ListArray:
+    """(N, length) numbers as a list column of float32."""
+    flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1]).cast(pa.list_(pa.float32()))
+
+
+def _matrix(lists: pa.ChunkedArray) -> np.ndarray:
+    return lists.combine_chunks().values.to_numpy().reshape(len(lists), -1)

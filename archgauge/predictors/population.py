@@ -1,0 +1,127 @@
+"""What predictors look at: the architectures of a split, with whatever is known of each but its labels."""
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from archgauge.cells import Cell
+from archgauge.errors import PredictorError
+
+if TYPE_CHECKING:  # the store brings torch and Arrow, which most baselines do without
+    from archgauge.graphs.store import GraphStore
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """N architectures, column by column. It never holds a label.
+
+    Attributes:
+        arch_id: (N,) object array of `family/native-id`.
+        macs, params: (N,) float64 counts; one multiply-add counts once.
+        cells: N cells, for cell-based families.
+        embedding: (N, D) float32.
+        membership: (N, C) float32, rows sum to 1.
+        graphs: a graph store, and the rows (N,) int64 of these architectures in it.
+
+    Raises:
+        PredictorError: when a column does not have N rows.
+    """
+
+    arch_id: np.ndarray
+    macs: np.ndarray
+    params: np.ndarray
+    cells: tuple[Cell, ...] | None = None
+    embedding: np.ndarray | None = None
+    membership: np.ndarray | None = None
+    graphs: tuple["GraphStore", np.ndarray] | None = None
+
+    def __post_init__(self):
+        for field in fields(self):
+            column = getattr(self, field.name)
+            rows = column[1] if field.name == "graphs" and column is not None else column
+            if rows is not None and len(rows) != len(self):
+                raise PredictorError(
+                    "a population",
+                    where=field.name,
+                    expected=f"{len(self)} rows, one for each arch_id",
+                    got=len(rows),
+                    remedy="Select the same architectures, in the same order, from every table.",
+                )
+
+    def __len__(self) -> int:
+        return len(self.arch_id)
+
+    def take(self, index: np.ndarray | slice) -> "Population":
+        """Return the architectures at `index`, (n,) positions, a mask (N,) or a slice, in that order."""
+        rows = np.arange(len(self))[index]
+        return Population(
+            arch_id=self.arch_id[rows],
+            macs=self.macs[rows],
+            params=self.params[rows],
+            cells=None if self.cells is None else tuple(self.cells[row] for row in rows),
+            embedding=None if self.embedding is None else self.embedding[rows],
+            membership=None if self.membership is None else self.membership[rows],
+            graphs=None if self.graphs is None else (self.graphs[0], self.graphs[1][rows]),
+        )
+
+
+def column(population: Population, name: str, predictor: str) -> Any:
+    """Return the column of a population that a predictor reads.
+
+    Args:
+        name: of `Population`'s columns.
+        predictor: the predictor's name, for the message.
+
+    Raises:
+        PredictorError: naming the column when the population does not have it.
+    """
+    values = getattr(population, name)
+    if values is None:
+        raise PredictorError(
+            "the population of a predictor",
+            where=predictor,
+            expected=f"a column {name}",
+            got="none",
+            remedy=f"Leave {predictor} out for this family, or run the rule that makes its {name}.",
+        )
+    return values
+
+
+def training_labels(population: Population, accuracy_pct: np.ndarray, predictor: str, *, at_least: int) -> np.ndarray:
+    """Check the labels (n,) that a predictor is to learn from and return them as float64.
+
+    Args:
+        population: the n labelled architectures.
+        at_least: how many labels the predictor cannot do without.
+
+    Raises:
+        PredictorError: when there are too few labels, not one for each architecture, or one is not finite.
+    """
+    labels = np.asarray(accuracy_pct, dtype=np.float64)
+    if labels.shape != (len(population),):
+        raise PredictorError(
+            "the labels to learn from",
+            where=predictor,
+            expected=f"shape ({len(population)},), one for each architecture",
+            got=f"shape {labels.shape}",
+            remedy="Select labels and architectures by the same arch_ids.",
+        )
+    wrong = np.flatnonzero(~np.isfinite(labels))
+    if len(wrong):
+        raise PredictorError(
+            "the labels to learn from",
+            where=population.arch_id[wrong[0]],
+            expected="finite accuracies",
+            got=f"{labels[wrong[0]]} ({len(wrong)} of {len(labels)} labels)",
+            remedy="Leave architectures without a measured label out of the split.",
+        )
+    if len(labels) < at_least:
+        raise PredictorError(
+            "the labels to learn from",
+            where=predictor,
+            expected=f"at least {at_least}",
+            got=len(labels),
+            remedy="Raise the training size in config.yaml.",
+        )
+    return labels
