@@ -65,6 +65,9 @@ SPLITS = pa.schema([("arch_id", pa.string()), ("split", pa.int16()), ("role", _n
 
 EMBEDDINGS = pa.schema([("arch_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 MEMBERSHIPS = pa.schema([("arch_id", pa.string()), ("membership", pa.list_(pa.float32()))])
+LOSSES = pa.schema([("encoder", _name), ("step", pa.int32()), ("metric", _name), ("value", pa.float64())])
+"""Means over an epoch of pretraining; `step` counts the optimiser's steps at its end."""
+
 PREDICTIONS = pa.schema(
     [
         ("arch_id", pa.string()),

@@ -1,8 +1,21 @@
 """Laplacian spectra: the topological fingerprint that contrastive pretraining compares graphs by."""
 
+from collections.abc import Iterator
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from archgauge.graphs.graph import Graphs
+from archgauge.graphs.normal_form import live
+from archgauge.graphs.operations import KindTable
+from archgauge.graphs.tables import iter_graphs, read_kinds
+from archgauge.schemas import SPECTRA, write_table
 
 
 def laplacian_eigenvalues(graphs: Graphs, count: int) -> np.ndarray:
@@ -30,3 +43,37 @@ def _normalised_laplacian(nodes: int, source: np.ndarray, target: np.ndarray) ->
     degree = adjacency.sum(1)
     scale = np.divide(1, np.sqrt(degree), out=np.zeros(nodes), where=degree > 0)
     return np.diag((degree > 0).astype(float)) - scale[:, None] * adjacency * scale
+
+
+def write_spectra(graphs: Path, kinds: Path, spectra: Path, count: int, processes: int) -> None:
+    """Write the SPECTRA of a GRAPHS table; equal live graphs are worked out once.
+
+    Args:
+        graphs, kinds: the tables to read.
+        spectra: the table to write.
+        count: eigenvalues of each graph.
+        processes: how many work in parallel, one thread each; the result does not depend on it.
+    """
+    table = read_kinds(kinds)
+    with get_context("forkserver").Pool(processes, _one_thread) as pool:
+        write_table(spectra, _spectra(graphs, table, count, pool), SPECTRA)
+
+
+def _spectra(graphs: Path, kinds: KindTable, count: int, pool) -> Iterator[pa.Table]:
+    total = pq.ParquetFile(graphs).metadata.num_rows
+    with tqdm(total=total, unit="graph", desc="spectra") as bar:
+        for group, columns in iter_graphs(graphs, kinds, ["arch_id", "live_hash"]):
+            _, first, which = np.unique(columns["live_hash"].to_numpy(), return_index=True, return_inverse=True)
+            distinct = live(group.select(first))
+            chunks = [np.arange(a, min(a + 100, len(first))) for a in range(0, len(first), 100)]
+            parts = []
+            for part in pool.imap(partial(laplacian_eigenvalues, count=count), map(distinct.select, chunks)):
+                parts.append(part)
+                bar.update(len(group) * len(part) / len(first))
+            values = np.concatenate(parts)[which]
+            lists = pa.FixedSizeListArray.from_arrays(values.ravel(), count).cast(pa.list_(pa.float32()))
+            yield pa.table({"arch_id": columns["arch_id"], "eigenvalues": lists})
+
+
+def _one_thread() -> None:
+    threadpool_limits(1)

@@ -1,0 +1,41 @@
+# make run: set up and run the default workflow. make test: set up and run all tests. Both work offline after the install.
+PYTHON ?= python3.11
+CORES ?= all
+TABLES_DIR ?=
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(TABLES_DIR),--config tables_dir=$(abspath $(TABLES_DIR)))
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run test setup bench report lint clean
+
+run: setup
+	@$(SNAKEMAKE)
+	@$(BIN)/archgauge where
+
+test: setup
+	@$(BIN)/python -m pytest
+
+bench: setup
+	@$(BIN)/python -m archgauge.bench
+
+report: setup
+	@$(SNAKEMAKE) --report results/report.html
+
+lint: setup
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile rules && $(BIN)/snakemake --lint && $(BIN)/mypy
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Archgauge needs Python 3.11, and there is no $(PYTHON) on the PATH. Install it (Debian 12: apt install python3.11-venv) or run: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Archgauge needs Python 3.11; $(PYTHON) is $$($(PYTHON) --version). Run: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian: apt install python3.11-venv"; exit 1; }
+	@echo "Installing the packages of requirements.lock into $(VENV) (some minutes, about 2 GB)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf results/* .snakemake

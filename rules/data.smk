@@ -1,0 +1,84 @@
+rule tabulate:
+    output:
+        architectures="results/architectures/{family}.parquet",
+    params:
+        family="{family}",
+        sample=lambda w: config["families"][w.family]["sample"],
+        seed=lambda w: config["families"][w.family]["seed"],
+        code=lambda w: fingerprint(
+            workflow.basedir,
+            ["workflow_scripts/tabulate.py", f"archgauge.families.{w.family}"],
+        ),
+    log:
+        "results/logs/tabulate/{family}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
+    script:
+        "../workflow_scripts/tabulate.py"
+
+
+rule label:
+    output:
+        labels="results/labels/{family}.parquet",
+    params:
+        family="{family}",
+        source=lambda w: config["families"][w.family]["labels"]["source"],
+        path=lambda w: label_path(config, w.family),
+        code=lambda w: fingerprint(
+            workflow.basedir,
+            ["workflow_scripts/label.py", f"archgauge.families.{w.family}"],
+        ),
+    log:
+        "results/logs/label/{family}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
+    script:
+        "../workflow_scripts/label.py"
+
+
+rule convert:
+    input:
+        architectures="results/architectures/{family}.parquet",
+    output:
+        graphs="results/graphs/{family}.parquet",
+        kinds="results/graphs/{family}.kinds.parquet",
+    params:
+        family="{family}",
+        options=lambda w: config["families"][w.family]["graph"],
+        code=lambda w: fingerprint(
+            workflow.basedir,
+            ["workflow_scripts/convert.py", f"archgauge.families.{w.family}"],
+        ),
+    log:
+        "results/logs/convert/{family}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    threads: 2
+    resources:
+        gpu=0,
+    script:
+        "../workflow_scripts/convert.py"
+
+
+rule spectra:
+    input:
+        graphs="results/graphs/{family}.parquet",
+        kinds="results/graphs/{family}.kinds.parquet",
+    output:
+        spectra="results/spectra/{family}.parquet",
+    params:
+        eigenvalues=config["spectrum"]["eigenvalues"],
+        code=fingerprint(workflow.basedir, ["workflow_scripts/spectra.py"]),
+    log:
+        "results/logs/spectra/{family}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    threads: 2
+    resources:
+        gpu=0,
+    script:
+        "../workflow_scripts/spectra.py"

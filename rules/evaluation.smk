@@ -1,0 +1,53 @@
+rule evaluate:
+    input:
+        predictions=lambda w: [
+            f"results/predictions/{w.experiment}/{predictor}.parquet"
+            for predictor in config["experiments"][w.experiment]["predictors"]
+        ],
+        splits="results/splits/{experiment}.parquet",
+        labels=lambda w: f"results/labels/{config['experiments'][w.experiment]['family']}.parquet",
+        architectures=lambda w: f"results/architectures/{config['experiments'][w.experiment]['family']}.parquet",
+        graphs=lambda w: f"results/graphs/{config['experiments'][w.experiment]['family']}.parquet",
+    output:
+        metrics="results/metrics/{experiment}.parquet",
+    params:
+        settings=lambda w: evaluate_settings(config, w.experiment),
+        code=lambda w: fingerprint(
+            workflow.basedir,
+            [
+                "workflow_scripts/evaluate.py",
+                f"archgauge.families.{config['experiments'][w.experiment]['family']}",
+            ],
+        ),
+    log:
+        "results/logs/evaluate/{experiment}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
+    script:
+        "../workflow_scripts/evaluate.py"
+
+
+rule table:
+    input:
+        metrics=lambda w: f"results/metrics/{config['tables'][w.table]['experiment']}.parquet",
+    output:
+        markdown=report(
+            "results/tables/{table}.md",
+            caption="captions/table.rst",
+            category="Tables",
+        ),
+        comma_separated="results/tables/{table}.csv",
+        latex="results/tables/{table}.tex",
+    params:
+        settings=lambda w: table_settings(config, w.table),
+        code=fingerprint(workflow.basedir, ["workflow_scripts/table.py"]),
+    log:
+        "results/logs/table/{table}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
+    script:
+        "../workflow_scripts/table.py"

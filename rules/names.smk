@@ -1,0 +1,35 @@
+"""Which experiments, tables and figures can be made, and the fingerprint of each rule's code."""
+
+from archgauge.config import (
+    can_run,
+    cluster_settings,
+    clustered_embeddings,
+    evaluate_settings,
+    family_files,
+    has_labels,
+    label_path,
+    learnt_from,
+    population_files,
+    predict_modules,
+    predict_settings,
+    split_settings,
+    table_settings,
+)
+from archgauge.fingerprint import fingerprint
+
+EXPERIMENTS = [name for name in config["experiments"] if can_run(config, name)]
+SEARCHES = [
+    name
+    for name, search in config["searches"].items()
+    if has_labels(config, search["family"])
+]
+TABLES = [
+    name
+    for name, table in config["tables"].items()
+    if table["experiment"] in EXPERIMENTS
+]
+FIGURES = [
+    name
+    for name, figure in config["figures"].items()
+    if figure.get("experiment", EXPERIMENTS[0]) in EXPERIMENTS
+]

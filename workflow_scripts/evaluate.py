@@ -1,0 +1,57 @@
+"""Join predictions with the true accuracies: the only place where they meet."""
+
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from archgauge import job
+from archgauge.evaluation.labels import label_values
+from archgauge.evaluation.results import Truth, metric_rows
+from archgauge.evaluation.splits import cells_without_none
+from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, METRICS, PREDICTIONS, SPLITS, read_table, write_table
+
+
+def main(
+    *,
+    predictions: list[Path],
+    splits: Path,
+    labels: Path,
+    architectures: Path,
+    graphs: Path,
+    metrics: Path,
+    settings: dict,
+) -> None:
+    family, label = settings["family"], settings["label"]
+    table = read_table(architectures, ARCHITECTURES, ["arch_id", "spec"])
+    arch_id = table["arch_id"].to_numpy()
+    cell = import_module(f"archgauge.families.{family}").cell
+    truth = Truth(
+        family=family,
+        label=label,
+        arch_id=arch_id,
+        accuracy_pct=label_values(read_table(labels, LABELS), label, arch_id),
+        live_hash=read_table(graphs, GRAPHS, ["live_hash"])["live_hash"].to_numpy(),
+        without_none=cells_without_none([cell(spec) for spec in table["spec"].to_pylist()]),
+    )
+    modules = settings["modules"]
+    percent = [name for name, module in modules.items() if _predicts_percent(module)]
+    rows = metric_rows(
+        pa.concat_tables([read_table(path, PREDICTIONS) for path in predictions]).unify_dictionaries(),
+        read_table(splits, SPLITS) if settings["learnt_from_family"] else None,
+        truth,
+        experiment=settings["experiment"],
+        metrics=settings["metrics"],
+        predicts_percent=percent,
+        backend=settings["backend"],
+    )
+    write_table(metrics, rows, METRICS)
+
+
+def _predicts_percent(module: str) -> bool:
+    return import_module(f"archgauge.predictors.{module}").Predictor.predicts_percent
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))

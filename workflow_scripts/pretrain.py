@@ -1,0 +1,52 @@
+"""Make an encoder: pretrained without labels on the graphs of its families, or left at its initialisation."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from archgauge import job
+from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
+from archgauge.graphs.store import GraphStore
+from archgauge.pretraining.trainer import PretrainingConfig, Source, losses_table, pretrain
+from archgauge.schemas import LOSSES, SPECTRA, read_table, write_table
+
+
+def main(
+    *,
+    graphs: list[Path],
+    kinds: list[Path],
+    spectra: list[Path],
+    encoder: Path,
+    losses: Path,
+    name: str,
+    shape: dict,
+    training: dict | None,
+    eigenvalues: int,
+    seed: int,
+    backend: str,
+    device: str,
+    report,
+    fingerprint: str,
+) -> None:
+    model = GraphEncoder(GraphEncoderConfig(**shape), torch.Generator().manual_seed(seed), backend).to(device)
+    history: list[dict[str, float]] = []
+    if training is not None:
+        stores = [GraphStore(*paths) for paths in zip(graphs, kinds, strict=True)]
+        sources = [_source(store, path) for store, path in zip(stores, spectra, strict=True)]
+        config = PretrainingConfig(**training, eigenvalues=eigenvalues)
+        resume = encoder.with_name(f".{encoder.name}.resume")
+        history = pretrain(
+            model, sources, config, seed=seed, resume=resume, fingerprint=fingerprint, report=report
+        )
+    model.save(encoder)
+    write_table(losses, losses_table(name, history), LOSSES)
+
+
+def _source(store: GraphStore, spectra: Path) -> Source:
+    values = read_table(spectra, SPECTRA)["eigenvalues"].combine_chunks().values.to_numpy()
+    return Source(store, np.arange(len(store)), values.reshape(len(store), -1))
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))

@@ -1,0 +1,18 @@
+"""Print one table of an experiment: a row for each predictor, our numbers beside the published ones."""
+
+from pathlib import Path
+
+from archgauge import job
+from archgauge.evaluation.reports import experiment_table
+from archgauge.evaluation.table_files import write_files
+from archgauge.schemas import METRICS, read_table
+
+
+def main(*, metrics: Path, markdown: Path, comma_separated: Path, latex: Path, settings: dict) -> None:
+    """`settings` comes from `archgauge.config.table_settings`."""
+    table = experiment_table(read_table(metrics, METRICS), settings)
+    write_files(table, markdown=markdown, comma_separated=comma_separated, latex=latex)
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
