@@ -17,6 +17,7 @@ include: "rules/data.smk"
 include: "rules/representation.smk"
 include: "rules/prediction.smk"
 include: "rules/evaluation.smk"
+include: "rules/figures.smk"
 include: "rules/tracking.smk"
 
 

@@ -183,6 +183,31 @@ def table_settings(config: Config, table: str) -> dict[str, Any]:
     }
 
 
+def figures_of(config: Config, kind: str) -> str:
+    """Pattern of the names of all figures of a kind; one that matches nothing when there are none."""
+    return "|".join(name for name, figure in config["figures"].items() if figure["kind"] == kind) or "(?!)"
+
+
+def judged_on(config: Config, figure: str) -> str:
+    """The family whose measured accuracies a figure of the kind "predicted" shows."""
+    return config["experiments"][config["figures"][figure]["experiment"]]["family"]
+
+
+def predicted_settings(config: Config, figure: str) -> dict[str, Any]:
+    """What workflow_scripts/figure_predicted.py needs to know."""
+    settings = config["figures"][figure]
+    experiment, predictor = config["experiments"][settings["experiment"]], config["predictors"][settings["predictor"]]
+    return {
+        "n_train": settings["n_train"],
+        "title": predictor["title"],
+        "family": experiment["family"],
+        "learnt_from": learnt_from(config, settings["experiment"]),
+        "label": experiment["label"],
+        "protocol": experiment["protocol"],
+        "in_percent": predictor["module"] not in ("macs", "params"),
+    }
+
+
 def _check_schema(config: Config) -> None:
     schema = yaml.safe_load(SCHEMA.read_text())
     errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(_plain(config)), key=lambda e: list(e.path))

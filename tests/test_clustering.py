@@ -248,14 +248,3 @@ def test_data_that_is_not_finite_is_named(column):
         fit_clusters(embedding, macs, rng=np.random.default_rng(0), **SETTINGS)
     with pytest.raises(PredictorError, match=rf"{column}, row 3"):
         clusters.memberships(embedding, macs)
-
-
-def test_engines_agree_beyond_one_block():
-    rng = np.random.default_rng(1)
-    data = rng.normal(size=(clustering.BLOCK + 300, 3))
-    start = clustering.initial_memberships(data, 5, 1.5, rng)
-    ours, theirs = (
-        clustering._iterate(engine(data, start, 1.5), start, 0.0, 10) for engine in clustering.ENGINES.values()
-    )
-    np.testing.assert_allclose(ours[0], theirs[0], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(ours[1], theirs[1], rtol=0, atol=1e-12)

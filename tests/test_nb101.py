@@ -321,15 +321,15 @@ def test_a_label_out_of_range_is_named(tmp_path, value):
     rows |= {"module_hash": pa.array(["aa", "bb"], pa.large_string()), "cifar10_valid_acc_e36": pa.array([0.5, value])}
     pq.write_table(pa.table(rows), tmp_path / "nb101.parquet")
     with pytest.raises(TableError, match=rf"validation@36/selected_run at .*nb101/bb: .* got {value}"):
-        nb101.LABEL_SOURCES["tables"](tmp_path)
+        nb101.LABEL_SOURCES["tables"](tmp_path / "nb101.parquet")
 
 
 def test_a_table_without_a_column_or_a_file(tmp_path):
     with pytest.raises(TableError, match=r"nb101\.parquet: expected a whole file"):
-        nb101.LABEL_SOURCES["tables"](tmp_path)
+        nb101.LABEL_SOURCES["tables"](tmp_path / "nb101.parquet")
     pq.write_table(pa.table({"module_hash": pa.array(["aa"], pa.large_string())}), tmp_path / "nb101.parquet")
     with pytest.raises(TableError, match="expected cifar10_test_acc_e108_run0: double"):
-        nb101.LABEL_SOURCES["tables"](tmp_path)
+        nb101.LABEL_SOURCES["tables"](tmp_path / "nb101.parquet")
 
 
 def test_labels_from_an_official_file(tmp_path):

@@ -37,7 +37,7 @@ class Truth:
 
 def metric_rows(
     predictions: pa.Table,
-    splits: pa.Table,
+    splits: pa.Table | None,
     truth: Truth,
     *,
     experiment: str,
@@ -50,7 +50,8 @@ def metric_rows(
     Args:
         predictions: PREDICTIONS; a run is one (predictor, n_train, split, seed). It predicts at least every
             architecture that its split evaluates; predictions of training cells are ignored.
-        splits: SPLITS that the runs were trained on.
+        splits: SPLITS that the runs were trained on; None when no label of this family was learnt from (zero-shot), so
+            that all of it is evaluated.
         truth: true values of all architectures in `splits`.
         experiment, backend: copied into the table.
         metrics: names as in `archgauge.evaluation.metrics.metric`.
@@ -69,12 +70,16 @@ def metric_rows(
     rows = []
     for run, predicted in _runs(predictions, ("predictor", "n_train", "split", "seed"), truth.arch_id):
         where = ", ".join(f"{name}={value}" for name, value in run.items())
-        if run["split"] not in divisions:
-            divisions[run["split"]] = division(splits, run["split"], truth.arch_id)
-        evaluated = divisions[run["split"]].evaluated_rows(run["n_train"])
+        if splits is None:
+            training, evaluated = np.empty(0, np.int64), np.arange(len(truth.arch_id))
+        else:
+            if run["split"] not in divisions:
+                divisions[run["split"]] = division(splits, run["split"], truth.arch_id)
+            training = divisions[run["split"]].training_rows(run["n_train"])
+            evaluated = divisions[run["split"]].evaluated_rows(run["n_train"])
         values = _predicted(predicted["row"], predicted["predicted"], truth.arch_id, evaluated, where)
         counted = populations(
-            divisions[run["split"]].training_rows(run["n_train"]),
+            training,
             evaluated,
             live_hash=truth.live_hash,
             without_none=truth.without_none,

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,6 +24,7 @@ from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.store import GraphStore
 from archgauge.nn.heads import mlp
 from archgauge.pretraining.contrastive import contrastive_loss, target_weights
+from archgauge.schemas import LOSSES
 
 Report = Callable[[str, float, int], None]
 METRICS = ("loss", "contrastive", "macs_mse")
@@ -126,6 +128,13 @@ def pretrain(
                 saved = time.monotonic()
     resume.unlink(missing_ok=True)
     return loop.history
+
+
+def losses_table(name: str, history: Sequence[dict[str, float]]) -> pa.Table:
+    """LOSSES of one encoder; no row where it was not pretrained."""
+    rows = [(name, int(record["step"]), metric, record[metric]) for record in history for metric in METRICS]
+    columns = zip(*rows, strict=True) if rows else [[]] * len(LOSSES)
+    return pa.table({field.name: list(column) for field, column in zip(LOSSES, columns, strict=True)}).cast(LOSSES)
 
 
 class _Data:
