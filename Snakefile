@@ -1,3 +1,5 @@
+import os
+
 from snakemake.utils import min_version
 
 from archgauge.config import check
@@ -6,7 +8,7 @@ from archgauge.tracking import tracking_uri
 min_version("9.27")
 
 
-configfile: "config.yaml"
+configfile: os.path.join(workflow.basedir, "config.yaml")
 
 
 check(config)

@@ -176,7 +176,13 @@ def table_settings(config: Config, table: str) -> dict[str, Any]:
     experiment = config["experiments"][settings["experiment"]]
     return {
         **_plain(settings),
-        "headline": config["predictors"][experiment["headline"]]["title"],
+        "headline": experiment["headline"],
+        "published": _plain(settings.get("published", [])),
+        "notes": {
+            name: config["predictors"][name]["note"]
+            for name in experiment["predictors"]
+            if "note" in config["predictors"][name]
+        },
         "protocol": experiment["protocol"],
         "label": experiment["label"],
         "titles": {name: config["predictors"][name]["title"] for name in experiment["predictors"]},

@@ -18,7 +18,6 @@ rule pretrain:
         "results/logs/pretrain/{encoder}.log",
     conda:
         "../envs/archgauge.yaml"
-    threads: 2
     resources:
         gpu=1,
     script:
@@ -39,7 +38,6 @@ rule embed:
         "results/logs/embed/{encoder}/{family}.log",
     conda:
         "../envs/archgauge.yaml"
-    threads: 2
     resources:
         gpu=1,
     script:
@@ -60,7 +58,6 @@ rule cluster:
         "results/logs/cluster/{clustering}.log",
     conda:
         "../envs/archgauge.yaml"
-    threads: 2
     resources:
         gpu=0,
     script:

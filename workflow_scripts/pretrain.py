@@ -9,7 +9,8 @@ from archgauge import job
 from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
 from archgauge.graphs.store import GraphStore
 from archgauge.pretraining.trainer import PretrainingConfig, Source, losses_table, pretrain
-from archgauge.schemas import LOSSES, SPECTRA, read_table, write_table
+from archgauge.predictors.inputs import read_matrix
+from archgauge.schemas import LOSSES, SPECTRA, write_table
 
 
 def main(
@@ -44,8 +45,9 @@ def main(
 
 
 def _source(store: GraphStore, spectra: Path) -> Source:
-    values = read_table(spectra, SPECTRA)["eigenvalues"].combine_chunks().values.to_numpy()
-    return Source(store, np.arange(len(store)), values.reshape(len(store), -1))
+    """Every distinct live graph once: to an encoder, equal ones are the same sample."""
+    rows = np.sort(np.unique(store.live_hash, return_index=True)[1])
+    return Source(store, rows, read_matrix(spectra, SPECTRA, "eigenvalues")[rows])
 
 
 if __name__ == "__main__":

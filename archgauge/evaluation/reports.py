@@ -6,14 +6,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from archgauge.evaluation.published import Published, published
 from archgauge.evaluation.tables import Heading, Note, ResultTable, pivot
 
-POPULATIONS = {"all": "all", "without_none": "without none", "unseen_functions": "unseen functions"}
 _POPULATION_NOTES = {
-    "without none": "The 4,096 cells without the operation `none`, the set that papers report on, less training cells.",
-    "unseen functions": "Without cells whose live graph equals that of a training cell.",
+    "without_none": "The 4,096 cells without the operation `none`, the set that papers report on, less training cells.",
+    "unseen_functions": "Without cells whose live graph equals that of a training cell.",
     "all": "All cells less training cells.",
 }
+_HEADLINE_NOTE = "Named in the configuration before the run; the others are compared with it."
 _METRIC_NAMES = {"spearman": "ρ", "kendall": "τ", "mae": "MAE (pp)"}
 
 
@@ -24,20 +25,36 @@ def experiment_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTa
         metrics: METRICS of the experiment.
         settings: as `archgauge.config.table_settings` gives them.
     """
-    rows = [Heading(title, {"predictor": name}) for name, title in settings["titles"].items()]
-    columns, notes = [], []
-    for metric, population, size in product(settings["metrics"], settings["populations"], settings["n_train"]):
-        labels = f"n={size}" if settings["protocol"] == "few_label" else f"{size} source labels"
-        text = f"{_METRIC_NAMES.get(metric, metric)}, {POPULATIONS[population]}, {labels}"
-        columns.append(Heading(text, {"metric": metric, "population": population, "n_train": size}))
-        notes.append(Note(_POPULATION_NOTES[POPULATIONS[population]], column=text))
-    notes.append(Note("Named in the configuration before the run; the others are compared with it.", row=settings["headline"]))
+    titles = settings["titles"]
+    columns = {
+        choice: _column(*choice, zero_shot=settings["protocol"] == "zero_shot")
+        for choice in product(settings["metrics"], settings["populations"], settings["n_train"])
+    }
+    notes = [Note(_POPULATION_NOTES[choice[1]], column=column.text) for choice, column in columns.items()]
+    notes.append(Note(_HEADLINE_NOTE, row=titles[settings["headline"]]))
+    notes += [Note(text, row=titles[name]) for name, text in settings["notes"].items()]
     return pivot(
         metrics,
         title=settings["title"],
         corner="predictor",
-        rows=rows,
-        columns=columns,
+        rows=[Heading(title, {"predictor": name}) for name, title in titles.items()],
+        columns=list(columns.values()),
+        published=_published(settings, columns),
         notes=notes,
-        reference=settings["headline"],
+        reference=titles[settings["headline"]],
     )
+
+
+def _column(metric: str, population: str, n_train: int, zero_shot: bool) -> Heading:
+    labels = f"{n_train:,} source labels" if zero_shot else f"n={n_train}"
+    text = f"{_METRIC_NAMES.get(metric, metric)}, {population.replace('_', ' ')}, {labels}"
+    return Heading(text, {"metric": metric, "population": population, "n_train": n_train})
+
+
+def _published(settings: Mapping[str, Any], columns: Mapping[tuple, Heading]) -> dict[tuple[str, str], Published]:
+    """The papers' numbers that the table's settings name, where it has their cells."""
+    return {
+        (settings["titles"][one["predictor"]], columns[cell].text): published(*one["source"])
+        for one in settings["published"]
+        if (cell := (one["metric"], one["population"], one["n_train"])) in columns
+    }

@@ -104,6 +104,23 @@ def mutate(spec: str, rng: np.random.Generator) -> str:
             return child_spec
 
 
+def crossover(first: str, second: str, rng: np.random.Generator) -> str:
+    """Replace one operation of the first cell by a different one of the second, all such pairs equally likely.
+
+    Where there is no such pair (a cell without operations, the same single operation) the first stays as it is.
+
+    Raises:
+        SpecError: when `first` or `second` is not valid.
+    """
+    parent, given = cell(first), cell(second).operations[1:-1]
+    names = list(parent.operations)
+    pairs = [(vertex, name) for vertex in range(1, len(names) - 1) for name in given if name != names[vertex]]
+    if pairs:
+        vertex, name = pairs[rng.integers(len(pairs))]
+        names[vertex] = name
+    return _canonical_spec(Cell(tuple(names), parent.edges))
+
+
 def arch_id(spec: str) -> str:
     """Return `nb101/` and the benchmark's md5 of the pruned module; equal for all specs of one module.
 

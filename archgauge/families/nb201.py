@@ -142,6 +142,22 @@ def mutate(spec: str, rng: np.random.Generator) -> str:
     return spec_of(operations)
 
 
+def crossover(first: str, second: str, rng: np.random.Generator) -> str:
+    """Replace one operation of the first cell by a different one of the second, all such pairs equally likely.
+
+    The place in the second cell does not count. Cells that share one single operation leave the first as it is.
+
+    Raises:
+        SpecError: when `first` or `second` is no official architecture string.
+    """
+    operations, given = list(parse(first)), parse(second)
+    pairs = [(edge, name) for edge, own in enumerate(operations) for name in given if name != own]
+    if pairs:
+        edge, name = pairs[rng.integers(len(pairs))]
+        operations[edge] = name
+    return spec_of(operations)
+
+
 def without_none(spec: str) -> bool:
     """Tell whether the cell is one of the 4,096 that use no `none`, the set that papers report on.
 

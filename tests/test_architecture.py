@@ -1,0 +1,68 @@
+"""Which room may import which: data flows one way."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "archgauge"
+
+ROOMS = {
+    "graphs": 0,
+    "formats": 0,
+    "families": 1,
+    "nn": 1,
+    "encoders": 2,
+    "pretraining": 3,
+    "predictors": 3,
+    "search": 4,
+    "evaluation": 5,
+}
+"""Floor of each room: a module imports from its own room and from lower floors."""
+
+DOORS = {
+    "mlflow": {"tracking.py"},
+    "skfuzzy": {"clustering.py"},
+    "dgl": {"nn/message_passing.py"},
+    "requests": {"download.py"},
+    "snakemake": set(),
+    "tensorflow": set(),
+    "analognasbench": set(),
+}
+"""The only modules that may import a library."""
+
+
+def imports() -> list[tuple[str, str]]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found += [(str(path.relative_to(PACKAGE)), alias.name) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found += [(str(path.relative_to(PACKAGE)), f"{node.module}.{alias.name}") for alias in node.names]
+    return found
+
+
+def test_rooms_import_downwards_only():
+    wrong = []
+    for importer, imported in imports():
+        room, parts = importer.split("/")[0], imported.split(".")
+        if room in ROOMS and parts[0] == "archgauge" and len(parts) > 1 and parts[1] in ROOMS:
+            if parts[1] != room and ROOMS[parts[1]] >= ROOMS[room]:
+                wrong.append(f"{importer} imports {imported}")
+    assert wrong == []
+
+
+def test_every_room_has_a_floor():
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert rooms == set(ROOMS)
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_one_library_has_one_door(library):
+    importers = {importer for importer, imported in imports() if imported.split(".")[0] == library}
+    assert importers == DOORS[library]
+
+
+def test_init_files_are_empty():
+    assert [path for path in PACKAGE.rglob("__init__.py") if path.read_text()] == []

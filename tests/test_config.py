@@ -1,0 +1,114 @@
+"""A wrong configuration stops before any job, with the key's path and the choices."""
+
+import copy
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from archgauge.config import SCHEMA, can_run, check, has_labels, sizes
+from archgauge.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def changed(path: str, value) -> dict:
+    """The shipped configuration with one key set; a value of None at a leading '-' removes it."""
+    config = copy.deepcopy(SHIPPED)
+    *parents, last = path.split(".")
+    node = config
+    for name in parents:
+        node = node[name]
+    node[last] = value
+    return config
+
+
+def test_the_shipped_configurations_are_valid():
+    check(SHIPPED)
+    for overlay in (ROOT / "tests/config.tiny.yaml", *(ROOT / "profiles").glob("*/sizes.yaml")):
+        check(_merged(SHIPPED, yaml.safe_load(overlay.read_text())))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("tabels_dir", None, "the top level: expected one of the keys tables_dir, families"),
+        ("families.nb201.smaple", 3, "families.nb201: expected one of the keys sample, seed, labels, graph"),
+        ("families.nb201.sample", "many", "families.nb201.sample: expected type"),
+        ("families.nb201.sample", 0, "families.nb201.sample: expected minimum 1"),
+        ("families.nb999", SHIPPED["families"]["nb201"], r"families.nb999: expected one of .*nb101, nb201"),
+        ("families.nb201.graph", {"skelton": "authors"}, "families.nb201.graph.skelton: expected one of skeleton"),
+        ("message_passing", "pyg", "message_passing: expected enum"),
+        ("encoders.random.shape", {"layers": 3}, "encoders.random.shape.layers: expected one of features"),
+        ("encoders.random.families", ["nb102"], "encoders.random.families: expected one of nb101, nb201, got 'nb102'"),
+        ("encoders.cl_nb101.training", {"epochs": "six"}, "encoders.cl_nb101.training.epochs: expected int"),
+        ("encoders.cl_nb101.training", {}, "encoders.cl_nb101.training: expected .*epochs.* got no epochs"),
+        ("clusterings.fcm_nb101.fuzzifier", 1.0, "clusterings.fcm_nb101.fuzzifier: expected exclusiveMinimum 1"),
+        ("predictors.ridge.module", "rigde", "predictors.ridge.module: expected one of .*ridge.*Did you mean 'ridge'"),
+        ("predictors.macs.settings", {"depth": 2}, "predictors.macs.settings.depth: expected one of"),
+        ("experiments.few_labels.predictors", ["oracle"], "experiments.few_labels.predictors: expected one of macs"),
+        ("experiments.few_labels.headline", "oracle", "experiments.few_labels.headline: expected one of"),
+        ("experiments.few_labels.n_train", [], r"experiments.few_labels.n_train: .* got \[\] should be non-empty"),
+        ("experiments.few_labels.spilts", 5, "experiments.few_labels: expected one of the keys protocol, family"),
+        ("tables.nb201_few_labels.experiment", "few", "tables.nb201_few_labels.experiment: expected one of few_labels"),
+        ("figures.pretraining.encoders", ["cl"], "figures.pretraining.encoders: expected one of cl_nb101"),
+    ],
+)
+def test_what_is_wrong_is_named(path, value, message):
+    with pytest.raises(ConfigError, match=message):
+        check(changed(path, value))
+
+
+def test_a_missing_key_is_named():
+    config = copy.deepcopy(SHIPPED)
+    del config["spectrum"]
+    with pytest.raises(ConfigError, match="the top level: .*'spectrum' is a required property"):
+        check(config)
+
+
+def test_labels_from_tables_need_the_folder():
+    assert has_labels(SHIPPED, "nb201")
+    assert not has_labels(SHIPPED, "nb101")
+    assert has_labels({**SHIPPED, "tables_dir": "somewhere"}, "nb101")
+    assert can_run(SHIPPED, "few_labels")
+
+
+def test_a_dear_predictor_runs_at_its_own_sizes():
+    config = changed("predictors.ridge.n_train", [50, 781, 9])
+    assert sizes(config, "few_labels", "ridge") == [50, 781]
+    assert sizes(config, "few_labels", "macs") == SHIPPED["experiments"]["few_labels"]["n_train"]
+
+
+def test_every_key_has_a_description_or_a_type_of_its_own():
+    def walk(node, path):
+        for name, child in node.get("properties", {}).items():
+            assert {"description", "$ref", "const", "properties"} & set(child) or name in UNDESCRIBED, f"{path}.{name}"
+            walk(child, f"{path}.{name}")
+
+    UNDESCRIBED = {"encoder", "family", "title", "experiment", "predictor", "headline", "engine", "n_train", "search"}
+    UNDESCRIBED |= {"label_family", "clustering", "kind", "strategies", "training"}
+    schema = yaml.safe_load(SCHEMA.read_text())
+    walk(schema, "")
+    for name, definition in schema["$defs"].items():
+        walk(definition, name)
+
+
+def test_snakemake_stops_before_any_job(tmp_path):
+    overlay = tmp_path / "wrong.yaml"
+    overlay.write_text("families: {nb201: {smaple: 3}}\n")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path]
+    done = subprocess.run([*command, "--configfile", overlay, "-n"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode != 0
+    assert re.search("families.nb201: expected one of the keys sample, seed, labels, graph", done.stderr + done.stdout)
+    assert not (tmp_path / "results").exists()
+
+
+def _merged(base: dict, overlay: dict) -> dict:
+    merged = dict(base)
+    for key, value in overlay.items():
+        merged[key] = _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+    return merged
