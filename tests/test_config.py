@@ -66,7 +66,7 @@ def test_what_is_wrong_is_named(path, value, message):
 def test_a_missing_key_is_named():
     config = copy.deepcopy(SHIPPED)
     del config["spectrum"]
-    with pytest.raises(ConfigError, match="the top level: .*'spectrum' is a required property"):
+    with pytest.raises(ConfigError, match=r"the top level: .*'spectrum' is a required property"):
         check(config)
 
 
@@ -110,5 +110,7 @@ def test_snakemake_stops_before_any_job(tmp_path):
 def _merged(base: dict, overlay: dict) -> dict:
     merged = dict(base)
     for key, value in overlay.items():
-        merged[key] = _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        merged[key] = (
+            _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        )
     return merged
