@@ -19,6 +19,14 @@ from archgauge.config import (
     table_settings,
 )
 from archgauge.fingerprint import fingerprint
+from archgauge.search_config import (
+    guide_of,
+    guide_tables,
+    judge_settings,
+    search_modules,
+    search_report_settings,
+    search_settings,
+)
 
 EXPERIMENTS = [name for name in config["experiments"] if can_run(config, name)]
 SEARCHES = [
@@ -36,3 +44,8 @@ FIGURES = [
     for name, figure in config["figures"].items()
     if figure.get("experiment", EXPERIMENTS[0]) in EXPERIMENTS
 ]
+
+
+wildcard_constraints:
+    table="|".join(config["tables"]) or "(?!)",
+    search="|".join(config["searches"]) or "(?!)",

@@ -3,7 +3,6 @@
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from archgauge import job
@@ -35,22 +34,16 @@ def main(
         live_hash=read_table(graphs, GRAPHS, ["live_hash"])["live_hash"].to_numpy(),
         without_none=cells_without_none([cell(spec) for spec in table["spec"].to_pylist()]),
     )
-    modules = settings["modules"]
-    percent = [name for name, module in modules.items() if _predicts_percent(module)]
     rows = metric_rows(
         pa.concat_tables([read_table(path, PREDICTIONS) for path in predictions]).unify_dictionaries(),
         read_table(splits, SPLITS) if settings["learnt_from_family"] else None,
         truth,
         experiment=settings["experiment"],
         metrics=settings["metrics"],
-        predicts_percent=percent,
+        predicts_percent=settings["in_percent"],
         backend=settings["backend"],
     )
     write_table(metrics, rows, METRICS)
-
-
-def _predicts_percent(module: str) -> bool:
-    return import_module(f"archgauge.predictors.{module}").Predictor.predicts_percent
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ def main(*, clusters: Path, embeddings: Path, graphs: Path, memberships: Path) -
     table = read_table(graphs, GRAPHS, ["arch_id", "macs"])
     vectors = read_matrix(embeddings, EMBEDDINGS, "embedding")
     values = load_clusters(clusters).memberships(vectors, table["macs"].to_numpy().astype(float))
-    write_table(
-        memberships, table.select(["arch_id"]).append_column("membership", list_column(values)), MEMBERSHIPS
-    )
+    write_table(memberships, table.select(["arch_id"]).append_column("membership", list_column(values)), MEMBERSHIPS)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main(
         "settings": {name: settings[name] for name in ("module", "keywords", "label")},
         "fragments": predictions.parent / "fragments" / settings["predictor"],
         "fingerprint": fingerprint,
-        "inputs": [*population, *source, labels, splits],
+        "inputs": [*population, *source, labels],
     }
     accuracies, chosen = read_table(labels, LABELS), read_table(splits, SPLITS)
     if settings["source"] is None:

@@ -10,9 +10,7 @@ from archgauge.evaluation.splits import few_label_split
 from archgauge.schemas import ARCHITECTURES, LABELS, SPLITS, read_table, write_table
 
 
-def main(
-    *, architectures: Path, labels: Path, splits: Path, settings: dict
-) -> None:
+def main(*, architectures: Path, labels: Path, splits: Path, settings: dict) -> None:
     label, minimum_label = settings["label"], settings["minimum_label"]
     arch_ids = read_table(architectures, ARCHITECTURES, ["arch_id"])["arch_id"].to_numpy()
     if minimum_label is not None:

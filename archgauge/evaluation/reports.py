@@ -1,4 +1,4 @@
-"""The tables of the configured experiments: a row for each predictor, a column for each population and size."""
+"""The tables of the configured experiments and searches: a row for each predictor or strategy."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -16,6 +16,8 @@ _POPULATION_NOTES = {
 }
 _HEADLINE_NOTE = "Named in the configuration before the run; the others are compared with it."
 _METRIC_NAMES = {"spearman": "ρ", "kendall": "τ", "mae": "MAE (pp)"}
+_SEARCH_METRICS = {"found_accuracy": "accuracy (%)", "regret": "regret (pp)", "found_rank": "true rank"}
+_SEARCH_PUBLISHED = {"found_accuracy": "Acc. (%)", "found_rank": "Rank"}
 
 
 def experiment_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTable:
@@ -42,6 +44,41 @@ def experiment_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTa
         published=_published(settings, columns),
         notes=notes,
         reference=titles[settings["headline"]],
+    )
+
+
+def search_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTable:
+    """Arrange the METRICS of one search: what each strategy has found after some of its queries.
+
+    Args:
+        metrics: METRICS of the search.
+        settings: as `archgauge.search_config.search_report_settings` gives them.
+    """
+    titles, headline = settings["titles"], settings["titles"][settings["headline"]]
+    columns = {
+        (metric, queries): Heading(f"{text}, {queries} queries", {"metric": metric, "n_train": queries})
+        for metric, text in _SEARCH_METRICS.items()
+        for queries in settings["shown"]
+    }
+    beside = {
+        (titles[name], columns[metric, settings["queries"]].text): published(paper, table, row, column)
+        for name, (paper, table, row) in settings["published"].items()
+        for metric, column in _SEARCH_PUBLISHED.items()
+        if (metric, settings["queries"]) in columns
+    }
+    notes = [
+        Note(_HEADLINE_NOTE, row=headline),
+        *(Note(text, row=titles[name]) for name, text in settings["notes"].items()),
+    ]
+    return pivot(
+        metrics,
+        title=settings["title"],
+        corner="strategy",
+        rows=[Heading(title, {"predictor": name}) for name, title in titles.items()],
+        columns=list(columns.values()),
+        published=beside,
+        notes=notes,
+        reference=headline,
     )
 
 

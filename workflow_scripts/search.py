@@ -1,0 +1,56 @@
+"""Search a family with one strategy, once for each seed, and write down what it asked for."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import pyarrow as pa
+
+from archgauge import job
+from archgauge.evaluation.labels import label_values, rows_of
+from archgauge.evaluation.protocols import factory
+from archgauge.predictors.inputs import load_population
+from archgauge.schemas import ARCHITECTURES, LABELS, TRACES, read_table, write_table
+from archgauge.search.guide import Guide, NoGuide, PredictorGuide
+from archgauge.search.runs import traces as search_all
+from archgauge.search.space import Space
+
+
+def main(
+    *, architectures: Path, labels: Path, population: list[Path], traces: Path, settings: dict, fingerprint: str
+) -> None:
+    """`settings` comes from `archgauge.search_config.search_settings`."""
+    space = Space.of(settings["family"], read_table(architectures, ARCHITECTURES))
+    strategy = import_module(f"archgauge.search.{settings['module']}").search
+    tables = dict(zip(settings["tables"], population, strict=True))
+    queried = search_all(
+        partial(strategy, **settings["keywords"]),
+        space,
+        label_values(read_table(labels, LABELS), settings["label"], space.arch_id),
+        _guides(settings, tables, space),
+        name=settings["strategy"],
+        queries=settings["queries"],
+        seeds=settings["seeds"],
+        settings={name: settings[name] for name in ("module", "keywords", "guide", "label")},
+        fragments=traces.parent / "fragments" / settings["strategy"],
+        fingerprint=fingerprint,
+        inputs=[architectures, labels, *population],
+    )
+    write_table(traces, queried, TRACES)
+
+
+def _guides(settings: dict, tables: dict[str, Path], space: Space) -> Callable[[int], Guide]:
+    """A function that makes a guide from a seed."""
+    guide = settings["guide"]
+    if guide is None:
+        return lambda seed: NoGuide()
+    make = factory(guide["module"], guide["keywords"])
+    needs = import_module(f"archgauge.predictors.{guide['module']}").Predictor.needs
+    population = load_population(settings["family"], tables, needs)
+    population = population.take(rows_of(space.arch_id, pa.array(population.arch_id), "the guide's tables"))
+    return lambda seed: PredictorGuide(make(seed), population)
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
