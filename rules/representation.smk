@@ -3,9 +3,6 @@ rule pretrain:
         graphs=lambda w: family_files(config, w.encoder, "results/graphs/{}.parquet"),
         kinds=lambda w: family_files(config, w.encoder, "results/graphs/{}.kinds.parquet"),
         spectra=lambda w: family_files(config, w.encoder, "results/spectra/{}.parquet"),
-        structures=lambda w: family_files(
-            config, w.encoder, "results/structures/{}.parquet"
-        ),
     output:
         encoder="results/encoders/{encoder}.pt",
         losses="results/encoders/{encoder}.losses.parquet",

@@ -8,9 +8,9 @@ import torch
 from archgauge import job
 from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
 from archgauge.graphs.store import GraphStore
-from archgauge.predictors.inputs import read_matrix
 from archgauge.pretraining.trainer import PretrainingConfig, Source, losses_table, pretrain
-from archgauge.schemas import LOSSES, SPECTRA, STRUCTURES, write_table
+from archgauge.predictors.inputs import read_matrix
+from archgauge.schemas import LOSSES, SPECTRA, write_table
 
 
 def main(
@@ -18,7 +18,6 @@ def main(
     graphs: list[Path],
     kinds: list[Path],
     spectra: list[Path],
-    structures: list[Path],
     encoder: Path,
     losses: Path,
     name: str,
@@ -35,19 +34,20 @@ def main(
     history: list[dict[str, float]] = []
     if training is not None:
         stores = [GraphStore(*paths) for paths in zip(graphs, kinds, strict=True)]
-        sources = [_source(*one) for one in zip(stores, spectra, structures, strict=True)]
+        sources = [_source(store, path) for store, path in zip(stores, spectra, strict=True)]
         config = PretrainingConfig(**training, eigenvalues=eigenvalues)
         resume = encoder.with_name(f".{encoder.name}.resume")
-        history = pretrain(model, sources, config, seed=seed, resume=resume, fingerprint=fingerprint, report=report)
+        history = pretrain(
+            model, sources, config, seed=seed, resume=resume, fingerprint=fingerprint, report=report
+        )
     model.save(encoder)
     write_table(losses, losses_table(name, history), LOSSES)
 
 
-def _source(store: GraphStore, spectra: Path, structures: Path) -> Source:
+def _source(store: GraphStore, spectra: Path) -> Source:
     """Every distinct live graph once: to an encoder, equal ones are the same sample."""
     rows = np.sort(np.unique(store.live_hash, return_index=True)[1])
-    eigenvalues = read_matrix(spectra, SPECTRA, "eigenvalues")[rows]
-    return Source(store, rows, eigenvalues, read_matrix(structures, STRUCTURES, "structure")[rows])
+    return Source(store, rows, read_matrix(spectra, SPECTRA, "eigenvalues")[rows])
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from archgauge.pretraining.contrastive import contrastive_loss, target_weights
 from archgauge.schemas import LOSSES
 
 Report = Callable[[str, float, int], None]
+METRICS = ("loss", "contrastive", "macs_mse")
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,11 @@ class Source:
         store: the graphs.
         rows: (n,) int64, their rows in the store.
         eigenvalues: (n, at least q) float, ascending, of the graphs in `rows`; padded with zeros.
-        structure: (n, F) float, path statistics of the graphs in `rows`; needed with a `structure_weight`.
     """
 
     store: GraphStore
     rows: np.ndarray
     eigenvalues: np.ndarray
-    structure: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,7 @@ class PretrainingConfig:
         alpha_temperature: of the spectral weights, 0.05 (the companion paper).
         eigenvalues: q, 21 (supplement).
         macs_weight: of the mean squared error of standardised log10(MACs), the second projection head. Open.
-        structure_weight: of the mean squared error of standardised path statistics (`archgauge.graphs.paths`), a third
-            projection head. Ours: 0 is GENNAPE's loss.
-        projection_hidden: hidden layers of all projection heads, four (the companion paper); widths open.
+        projection_hidden: hidden layers of both projection heads, four (the companion paper); widths open.
         projection_width: p, 64 (the companion paper).
         gradient_clip: largest norm of the gradient, 5 (GENNAPE's public code).
     """
@@ -72,15 +69,9 @@ class PretrainingConfig:
     alpha_temperature: float = 0.05
     eigenvalues: int = 21
     macs_weight: float = 1.0
-    structure_weight: float = 0.0
     projection_hidden: tuple[int, ...] = (128, 128, 128, 128)
     projection_width: int = 64
     gradient_clip: float = 5.0
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of what is reported for every epoch."""
-        return ("loss", "contrastive", "macs_mse", *(["structure_mse"] if self.structure_weight else []))
 
 
 def pretrain(
@@ -109,8 +100,8 @@ def pretrain(
         resume: path of the resume file; not a declared output of a job.
         fingerprint: of the code that runs, so that an edit does not go on from another version's state.
         save_seconds: longest time that a kill may cost.
-        report: called as report("pretraining/<metric>", mean over the epoch, step) for each of `config.metrics`, for
-            every epoch, those before a kill included.
+        report: called as report("pretraining/<metric>", mean over the epoch, step) for each of `METRICS`, for every
+            epoch, those before a kill included.
 
     Returns:
         one record per epoch: "step" and the metrics.
@@ -141,12 +132,7 @@ def pretrain(
 
 def losses_table(name: str, history: Sequence[dict[str, float]]) -> pa.Table:
     """LOSSES of one encoder; no row where it was not pretrained."""
-    rows = [
-        (name, int(record["step"]), metric, value)
-        for record in history
-        for metric, value in record.items()
-        if metric != "step"
-    ]
+    rows = [(name, int(record["step"]), metric, record[metric]) for record in history for metric in METRICS]
     columns = zip(*rows, strict=True) if rows else [[]] * len(LOSSES)
     return pa.table({field.name: list(column) for field, column in zip(LOSSES, columns, strict=True)}).cast(LOSSES)
 
@@ -167,7 +153,6 @@ class _Data:
         log_macs = np.log10(np.maximum(macs, 1))
         spread = log_macs.std() or 1.0
         self.macs = torch.from_numpy(((log_macs - log_macs.mean()) / spread).astype(np.float32)).to(device)
-        self.structure = _standardised(sources).to(device) if config.structure_weight else torch.empty(len(macs), 0)
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -188,7 +173,7 @@ class _Data:
         content = hashlib.sha256()
         for source in self._sources:
             content.update("\n".join(source.store.arch_id[source.rows]).encode())
-        for tensor in (self.eigenvalues, self.macs, self.structure, self.kinds.categories, self.kinds.numbers):
+        for tensor in (self.eigenvalues, self.macs, self.kinds.categories, self.kinds.numbers):
             content.update(tensor.cpu().numpy().tobytes())
         return content.hexdigest()
 
@@ -205,14 +190,11 @@ class _Loop:
         hidden = config.projection_hidden
         self.projection = mlp(encoder.width, config.projection_width, self.order_generator, hidden).to(encoder.device)
         self.macs_head = mlp(encoder.width, 1, self.order_generator, hidden).to(encoder.device)
-        targets = data.structure.shape[1]
-        self.structure_head = mlp(encoder.width, targets, self.order_generator, hidden) if targets else nn.Identity()
-        self.structure_head.to(encoder.device)
-        self.modules = nn.ModuleList([encoder, self.projection, self.macs_head, self.structure_head])
+        self.modules = nn.ModuleList([encoder, self.projection, self.macs_head])
         self.optimiser = torch.optim.Adam(self.modules.parameters(), config.learning_rate, fused=True)
         self.step = 0
         self.order = torch.empty(0, dtype=torch.int64)
-        self.totals = [0.0] * len(config.metrics)
+        self.totals = [0.0] * len(METRICS)
         self.history: list[dict[str, float]] = []
 
     def advance(self) -> bool:
@@ -220,19 +202,19 @@ class _Loop:
         place = self.step % self.steps_per_epoch
         if place == 0:
             self.order = torch.randperm(len(self.data), generator=self.order_generator)
-            self.totals = [0.0] * len(self.config.metrics)
+            self.totals = [0.0] * len(METRICS)
         chosen = self.order[place * self.batch_size : (place + 1) * self.batch_size]
         losses = self._learn(chosen.sort().values)
         self.totals = [total + loss for total, loss in zip(self.totals, losses, strict=True)]
         self.step += 1
         if place + 1 < self.steps_per_epoch:
             return False
-        means = {name: total / self.steps_per_epoch for name, total in zip(self.config.metrics, self.totals, strict=True)}
+        means = {name: total / self.steps_per_epoch for name, total in zip(METRICS, self.totals, strict=True)}
         self.history.append({"step": self.step, **means})
         return True
 
     def _learn(self, chosen: Tensor) -> list[float]:
-        """One update of the weights on the graphs `chosen`; the values of `config.metrics`."""
+        """One update of the weights on the graphs `chosen`; the values of `METRICS`."""
         config, device = self.config, self.encoder.device
         batch = self.data.batch(chosen.numpy()).to(device)
         chosen = chosen.to(device)
@@ -240,20 +222,14 @@ class _Loop:
         weights = target_weights(self.data.eigenvalues[chosen], config.alpha_temperature)
         contrastive = contrastive_loss(self.projection(embedding), weights, config.temperature)
         macs_mse = functional.mse_loss(self.macs_head(embedding).squeeze(1), self.data.macs[chosen].repeat(2))
-        parts = [contrastive, config.macs_weight * macs_mse]
-        values = [contrastive, macs_mse]
-        if config.structure_weight:
-            target = self.data.structure[chosen].repeat(2, 1)
-            values.append(functional.mse_loss(self.structure_head(embedding), target))
-            parts.append(config.structure_weight * values[-1])
-        loss = torch.stack(parts).sum()
+        loss = contrastive + config.macs_weight * macs_mse
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.modules.parameters(), config.gradient_clip)
         progress = self.step / (config.epochs * self.steps_per_epoch)
         self.optimiser.param_groups[0]["lr"] = config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
         self.optimiser.step()
-        return torch.stack([loss, *values]).tolist()
+        return torch.stack([loss, contrastive, macs_mse]).tolist()
 
     def save(self, path: Path, identity: str) -> None:
         """Write all of it, atomically."""
@@ -328,14 +304,6 @@ def _joined(parts: Sequence[tuple[GraphBatch, int]]) -> GraphBatch:
     return GraphBatch(*map(torch.cat, (kind, source, target, offset)))
 
 
-def _standardised(sources: Sequence[Source]) -> Tensor:
-    """Path statistics of all sources, (N, F) float32; a column that never varies is zero."""
-    values = np.concatenate([source.structure for source in sources if source.structure is not None])
-    spread = values.std(axis=0)
-    scaled = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    return torch.from_numpy(scaled.astype(np.float32))
-
-
 def _check(sources: Sequence[Source], config: PretrainingConfig) -> None:
     for checked, expected, got in _faults(sources, config):
         raise PredictorError(
@@ -353,9 +321,6 @@ def _faults(sources: Sequence[Source], config: PretrainingConfig) -> Iterator[tu
         yield "the graphs of a batch", "at least 2, or nothing is contrasted", str(min(total, config.batch_size))
     for source in sources:
         name, shape = source.store.path.name, source.eigenvalues.shape
-        if config.structure_weight and (source.structure is None or len(source.structure) != len(source.rows)):
-            got = "none" if source.structure is None else f"{len(source.structure)} rows"
-            yield f"the path statistics of {name}", f"{len(source.rows)} rows, as structure_weight is set", got
         if len(shape) != 2 or shape[0] != len(source.rows) or shape[1] < config.eigenvalues:
             yield (
                 f"the spectra of {name}",
@@ -367,6 +332,5 @@ def _faults(sources: Sequence[Source], config: PretrainingConfig) -> Iterator[tu
 
 
 def _report_epoch(report: Report, record: dict[str, float]) -> None:
-    for name, value in record.items():
-        if name != "step":
-            report(f"pretraining/{name}", value, int(record["step"]))
+    for name in METRICS:
+        report(f"pretraining/{name}", record[name], int(record["step"]))
