@@ -101,11 +101,36 @@ def population_tables(config: Config, predictor: str, family: str) -> dict[str, 
         "graphs": f"results/graphs/{family}.parquet",
         "kinds": f"results/graphs/{family}.kinds.parquet",
     }
-    if "encoder" in settings:
+    needs = needs_of(settings["module"])
+    if "embedding" in needs:
         tables["embeddings"] = f"results/embeddings/{settings['encoder']}/{family}.parquet"
-    if "clustering" in settings:
+    if "membership" in needs:
         tables["memberships"] = f"results/memberships/{settings['clustering']}/{family}.parquet"
+    if "structure" in needs:
+        tables["structures"] = f"results/structures/{family}.parquet"
     return tables
+
+
+@cache
+def needs_of(module: str) -> frozenset[str]:
+    """The columns of a population that a predictor's module reads, its `Predictor.needs`, without importing it."""
+    constants = (part.value for part in ast.walk(_stated(module, "needs")) if isinstance(part, ast.Constant))
+    return frozenset(constant for constant in constants if isinstance(constant, str))
+
+
+@cache
+def predicts_percent(module: str) -> bool:
+    """A predictor module's `Predictor.predicts_percent`, without importing it."""
+    return bool(ast.literal_eval(_stated(module, "predicts_percent")))
+
+
+def _stated(module: str, name: str) -> ast.expr:
+    """The value of an annotated attribute of a module's class `Predictor`."""
+    node = _member(f"archgauge.predictors.{module}", "Predictor")
+    stated = (item for item in node.body if isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == name)
+    value = next(stated).value
+    assert value is not None
+    return value
 
 
 def learnt_from(config: Config, experiment: str) -> str:
@@ -164,7 +189,9 @@ def evaluate_settings(config: Config, experiment: str) -> dict[str, Any]:
         "family": settings["family"],
         "label": settings["label"],
         "metrics": list(settings["metrics"]),
-        "modules": {name: config["predictors"][name]["module"] for name in settings["predictors"]},
+        "in_percent": [
+            name for name in settings["predictors"] if predicts_percent(config["predictors"][name]["module"])
+        ],
         "learnt_from_family": settings["protocol"] == "few_label",
         "backend": config["message_passing"],
     }
@@ -210,7 +237,7 @@ def predicted_settings(config: Config, figure: str) -> dict[str, Any]:
         "learnt_from": learnt_from(config, settings["experiment"]),
         "label": experiment["label"],
         "protocol": experiment["protocol"],
-        "in_percent": predictor["module"] not in ("macs", "params"),
+        "in_percent": predicts_percent(predictor["module"]),
     }
 
 
@@ -225,7 +252,9 @@ def _check_schema(config: Config) -> None:
         raise ConfigError(
             "the configuration",
             where=path,
-            expected=f"one of the keys {', '.join(known)}" if error.validator == "additionalProperties" else _rule(error),
+            expected=f"one of the keys {', '.join(known)}"
+            if error.validator == "additionalProperties"
+            else _rule(error),
             got=error.message,
             remedy=described or "Correct config.yaml; archgauge/config.schema.yaml describes every key.",
         )
@@ -237,7 +266,9 @@ def _deepest(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
         branches: dict[Any, list[jsonschema.ValidationError]] = {}
         for inner in error.context:
             branches.setdefault(inner.schema_path[0], []).append(inner)
-        meant = [group for group in branches.values() if all(inner.validator not in ("const", "type") for inner in group)]
+        meant = [
+            group for group in branches.values() if all(inner.validator not in ("const", "type") for inner in group)
+        ]
         chosen = (meant or list(branches.values()))[0]
         error = chosen[0]
     return error
@@ -275,8 +306,23 @@ def _check_predictors(config: Config) -> None:
         for key, known in (("encoder", config["encoders"]), ("clustering", config["clusterings"])):
             if key in predictor:
                 _choice(f"{where}.{key}", predictor[key], known)
+        _check_needs(where, predictor)
         signature = _signature("archgauge.predictors", predictor["module"], "Predictor")
         _keywords(f"{where}.settings", {**predictor.get("settings", {}), "seed": 0}, signature)
+
+
+def _check_needs(where: str, predictor: Config) -> None:
+    needs = needs_of(predictor["module"])
+    for key, column in (("encoder", "embedding"), ("clustering", "membership")):
+        if (column in needs) != (key in predictor):
+            does, number = ("reads", "a") if column in needs else ("does not read", "no")
+            raise ConfigError(
+                "the inputs of a predictor",
+                where=f"{where}.{key}",
+                expected=f"{number} key {key}, because the module {predictor['module']} {does} an {column}",
+                got=repr(predictor.get(key)),
+                remedy=f"Name one of the configured {key}s." if column in needs else f"Take the key {key} out.",
+            )
 
 
 def _check_experiment(where: str, experiment: Config, config: Config) -> None:
@@ -290,10 +336,31 @@ def _check_experiment(where: str, experiment: Config, config: Config) -> None:
 
 def _check_search(where: str, search: Config, config: Config) -> None:
     _choice(f"{where}.family", search["family"], config["families"])
+    _choice(f"{where}.headline", search["headline"], search["strategies"])
     for name, strategy in search["strategies"].items():
-        _choice(f"{where}.strategies.{name}.module", strategy["module"], choices(*PLUGINS["strategy"]))
+        one = f"{where}.strategies.{name}"
+        _choice(f"{one}.module", strategy["module"], choices(*PLUGINS["strategy"]))
         if "predictor" in strategy:
-            _choice(f"{where}.strategies.{name}.predictor", strategy["predictor"], config["predictors"])
+            _choice(f"{one}.predictor", strategy["predictor"], config["predictors"])
+        signature = _signature("archgauge.search", strategy["module"], "search")
+        _keywords(f"{one}.settings", strategy.get("settings", {}), signature)
+    if max(search["shown"]) > search["queries"]:
+        raise ConfigError(
+            "the queries that a table shows",
+            where=f"{where}.shown",
+            expected=f"at most {search['queries']}, the queries of each run",
+            got=max(search["shown"]),
+            remedy="Show fewer queries, or make more.",
+        )
+    taken = [kind for kind in ("tables", "figures") if where.partition(".")[2] in config[kind]]
+    if taken:
+        raise ConfigError(
+            "the name of a search",
+            where=where,
+            expected="a name of its own: a table and a figure are called by it",
+            got=f"the name of one of the {taken[0]}",
+            remedy="Rename one of the two.",
+        )
 
 
 def _check_figure(where: str, figure: Config, config: Config) -> None:
@@ -304,7 +371,6 @@ def _check_figure(where: str, figure: Config, config: Config) -> None:
         ("clustering", "clusterings"),
         ("family", "families"),
         ("label_family", "families"),
-        ("search", "searches"),
     ):
         if key in figure:
             _choice(f"{where}.{key}", figure[key], config[known])
@@ -362,7 +428,9 @@ def _signature(package: str, module: str, member: str) -> dict[str, tuple[str, b
         node = next(item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__")
     assert isinstance(node, ast.FunctionDef)
     pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-    return {arg.arg: (ast.unparse(arg.annotation) if arg.annotation else "", default is not None) for arg, default in pairs}
+    return {
+        arg.arg: (ast.unparse(arg.annotation) if arg.annotation else "", default is not None) for arg, default in pairs
+    }
 
 
 @cache
@@ -377,6 +445,4 @@ def _fields(module: str, member: str) -> dict[str, tuple[str, bool]]:
 def _member(module: str, member: str) -> ast.ClassDef | ast.FunctionDef:
     path = PACKAGE_ROOT.joinpath(*module.split(".")).with_suffix(".py")
     tree = ast.parse(path.read_text())
-    return next(
-        node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == member
-    )
+    return next(node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == member)

@@ -3,7 +3,8 @@
 Every table is written whole or not at all (`archgauge.files.whole_file`) and checked against its schema on both sides.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,6 +61,9 @@ KINDS = pa.schema(
 SPECTRA = pa.schema([("arch_id", pa.string()), ("eigenvalues", pa.list_(pa.float32()))])
 """The smallest eigenvalues of the normalised Laplacian of the undirected live graph, ascending."""
 
+STRUCTURES = pa.schema([("arch_id", pa.string()), ("structure", pa.list_(pa.float32()))])
+"""Path statistics of the live graph, in the order of `archgauge.graphs.paths.FEATURES`."""
+
 SPLITS = pa.schema([("arch_id", pa.string()), ("split", pa.int16()), ("role", _name), ("position", pa.int32())])
 """`role` is train, validation, validation2, pool or test. Labels of a pool are revealed in the order of `position`."""
 
@@ -107,7 +111,8 @@ def write_table(path: str | Path, batches: pa.Table | Iterable[pa.Table], schema
     """
     if isinstance(batches, pa.Table):
         batches = [batches]
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    settings = {"compression": "zstd", "write_page_checksum": True}  # zstd alone can decode damaged bytes to wrong ones
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, **settings) as writer:
         for batch in batches:
             writer.write_table(_fitted(batch, schema, path), row_group_size=ROW_GROUP_ROWS)
 
@@ -116,13 +121,26 @@ def read_table(path: str | Path, schema: pa.Schema, columns: Sequence[str] | Non
     """Read a table, or some of its columns, and check it against its schema.
 
     Raises:
-        TableError: when the file is missing, unreadable or truncated, or a column is absent or of another type.
+        TableError: when the file is missing, unreadable, truncated or damaged, or a column is absent or of another
+            type.
     """
+    with _opened(path, schema, columns) as file:
+        return file.read(columns=list(columns) if columns is not None else schema.names)
+
+
+def read_row_groups(path: str | Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Read some columns as `read_table` does, one row group at a time."""
+    with _opened(path, schema, columns) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=list(columns))
+
+
+@contextmanager
+def _opened(path: str | Path, schema: pa.Schema, columns: Sequence[str] | None) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(path) as file:
-            found = file.schema_arrow
-            _check_columns(path, found, schema, columns)
-            return file.read(columns=list(columns) if columns is not None else schema.names)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_columns(path, file.schema_arrow, schema, columns)
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise TableError(
             "a Parquet table",
@@ -160,12 +178,15 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _fitted(table: pa.Table, schema: pa.Schema, path) -> pa.Table:
-    if set(table.column_names) != set(schema.names):
-        raise TableError(
-            "the columns of a table to write",
-            where=path,
-            expected=schema.names,
-            got=table.column_names,
-            remedy="This is a bug in the rule's script: its table breaks the contract in archgauge/schemas.py.",
-        )
-    return table.select(schema.names).cast(schema)
+    try:
+        if set(table.column_names) == set(schema.names):
+            return table.select(schema.names).cast(schema)
+    except pa.ArrowException:
+        pass  # named below
+    raise TableError(
+        "the columns of a table to write",
+        where=path,
+        expected=", ".join(f"{field.name}: {field.type}" for field in schema),
+        got=", ".join(f"{field.name}: {field.type}" for field in table.schema),
+        remedy="This is a bug in the rule's script: its table breaks the contract in archgauge/schemas.py.",
+    )

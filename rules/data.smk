@@ -82,3 +82,21 @@ rule spectra:
         gpu=0,
     script:
         "../workflow_scripts/spectra.py"
+
+
+rule structures:
+    input:
+        graphs="results/graphs/{family}.parquet",
+        kinds="results/graphs/{family}.kinds.parquet",
+    output:
+        structures="results/structures/{family}.parquet",
+    params:
+        code=fingerprint(workflow.basedir, ["workflow_scripts/structures.py"]),
+    log:
+        "results/logs/structures/{family}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
+    script:
+        "../workflow_scripts/structures.py"

@@ -13,10 +13,12 @@ import torch
 from archgauge import predictors
 from archgauge.errors import PredictorError
 from archgauge.families import nb201
+from archgauge.graphs.paths import write_structures
 from archgauge.graphs.store import GraphStore
 from archgauge.graphs.tables import convert
+from archgauge.predictors.inputs import read_matrix
 from archgauge.predictors.population import Population
-from archgauge.schemas import ARCHITECTURES, write_table
+from archgauge.schemas import ARCHITECTURES, STRUCTURES, write_table
 
 NO_PREDICTORS = {"population", "inputs"}
 NAMES = sorted(
@@ -28,12 +30,24 @@ NAMES = sorted(
 SMALL: dict[str, dict] = {
     "gradient_boosting": {"rounds": 20},
     "random_forest": {"trees": 20},
+    "k_gnn": {"epochs": 3},
+    "regressor": {"epochs": 3, "flops_transform": True},
+    "fuzzy_ensemble": {"epochs": 3},
 }
 """Settings that make a predictor's tests fast, and those that it requires."""
 
 N_CELLS, N_TRAIN = 60, 24
 
 every_predictor = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Networks as small as these wait longer for a second thread than they take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def make(name: str, seed: int = 3):
@@ -52,6 +66,7 @@ def population(tmp_path_factory) -> Population:
     store = GraphStore(folder / "graphs.parquet", folder / "kinds.parquet")
     np.testing.assert_array_equal(store.arch_id, [row["arch_id"] for row in rows])
     cells = tuple(nb201.cell(spec) for spec in specs)
+    write_structures(folder / "graphs.parquet", folder / "kinds.parquet", folder / "structures.parquet")
     counts = np.array([[cell.operations.count(name) for name in ("conv3x3", "conv1x1", "none")] for cell in cells])
     embedding = np.hstack([counts, rng.normal(size=(N_CELLS, 13))]).astype(np.float32)
     membership = rng.dirichlet(np.ones(3), size=N_CELLS).astype(np.float32)
@@ -62,6 +77,7 @@ def population(tmp_path_factory) -> Population:
         cells=cells,
         embedding=embedding,
         membership=membership,
+        structure=read_matrix(folder / "structures.parquet", STRUCTURES, "structure"),
         graphs=(store, np.arange(N_CELLS)),
     )
 
@@ -108,7 +124,7 @@ def test_constructor_stores_its_keywords_and_nothing_else(name):
 def test_needs_are_columns_of_a_population(name):
     needs = importlib.import_module(f"archgauge.predictors.{name}").Predictor.needs
     assert isinstance(needs, frozenset)
-    assert needs <= {"macs", "params", "cells", "embedding", "membership", "graphs"}
+    assert needs <= {"macs", "params", "cells", "embedding", "membership", "structure", "graphs"}
 
 
 @every_predictor

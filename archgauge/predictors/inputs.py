@@ -11,7 +11,7 @@ import pyarrow as pa
 from archgauge.errors import TableError
 from archgauge.graphs.store import GraphStore
 from archgauge.predictors.population import Population
-from archgauge.schemas import ARCHITECTURES, EMBEDDINGS, MEMBERSHIPS, read_table
+from archgauge.schemas import ARCHITECTURES, EMBEDDINGS, MEMBERSHIPS, STRUCTURES, read_table
 
 
 def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) -> Population:
@@ -19,7 +19,8 @@ def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) ->
 
     Args:
         family: name of the family's module, which makes cells of specs.
-        tables: paths under "architectures", "graphs", "kinds" and, where needed, "embeddings" and "memberships".
+        tables: paths under "architectures", "graphs", "kinds" and, where needed, "embeddings", "memberships" and
+            "structures".
         needs: names of `Population`'s columns.
 
     Raises:
@@ -30,7 +31,7 @@ def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) ->
     if "cells" in needs:
         specs = _column(read_table(tables["architectures"], ARCHITECTURES), "spec", store, tables["architectures"])
         columns["cells"] = tuple(map(import_module(f"archgauge.families.{family}").cell, specs.to_pylist()))
-    for name, schema in (("embedding", EMBEDDINGS), ("membership", MEMBERSHIPS)):
+    for name, schema in (("embedding", EMBEDDINGS), ("membership", MEMBERSHIPS), ("structure", STRUCTURES)):
         if name in needs:
             path = tables[f"{name}s"]
             columns[name] = _matrix(_column(read_table(path, schema), name, store, path))
@@ -52,7 +53,7 @@ def _column(table: pa.Table, name: str, store: GraphStore, path: Path) -> pa.Chu
 
 
 def read_matrix(path: Path, schema: pa.Schema, name: str) -> np.ndarray:
-    """Read a list column of equal lengths, EMBEDDINGS or MEMBERSHIPS, as (N, length) float32."""
+    """Read a list column of equal lengths, such as EMBEDDINGS', as (N, length) float32."""
     return _matrix(read_table(path, schema)[name])
 
 

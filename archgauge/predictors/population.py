@@ -22,6 +22,7 @@ class Population:
         cells: N cells, for cell-based families.
         embedding: (N, D) float32.
         membership: (N, C) float32, rows sum to 1.
+        structure: (N, F) float32, path statistics of the live graphs (archgauge.graphs.paths.FEATURES).
         graphs: a graph store, and the rows (N,) int64 of these architectures in it.
 
     Raises:
@@ -34,6 +35,7 @@ class Population:
     cells: tuple[Cell, ...] | None = None
     embedding: np.ndarray | None = None
     membership: np.ndarray | None = None
+    structure: np.ndarray | None = None
     graphs: tuple["GraphStore", np.ndarray] | None = None
 
     def __post_init__(self):
@@ -62,6 +64,7 @@ class Population:
             cells=None if self.cells is None else tuple(self.cells[row] for row in rows),
             embedding=None if self.embedding is None else self.embedding[rows],
             membership=None if self.membership is None else self.membership[rows],
+            structure=None if self.structure is None else self.structure[rows],
             graphs=None if self.graphs is None else (self.graphs[0], self.graphs[1][rows]),
         )
 

@@ -1,0 +1,35 @@
+"""Features on the scale of the training rows."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+LEAST_SPREAD = 1e-5
+"""A feature that varies less than this share of its size does not vary: it is float32's rounding."""
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """Subtracts the training mean and divides by the training standard deviation.
+
+    Attributes:
+        centre, spread: (F,) mean and standard deviation of the training rows.
+        varying: (F,) bool; a feature that is the same in all training rows is 0 in every row, as nothing says how
+            much a difference in it would matter.
+    """
+
+    centre: np.ndarray
+    spread: np.ndarray
+    varying: np.ndarray
+
+    @classmethod
+    def fit(cls, features: np.ndarray) -> Self:
+        """Learn from training rows (n, F)."""
+        features = np.asarray(features, np.float64)
+        centre, spread = features.mean(axis=0), features.std(axis=0)
+        return cls(centre, spread, spread > LEAST_SPREAD * np.maximum(1, np.abs(centre)))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """(N, F) -> (N, F) float64."""
+        return np.where(self.varying, (features - self.centre) / np.where(self.varying, self.spread, 1.0), 0.0)

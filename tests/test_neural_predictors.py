@@ -1,0 +1,218 @@
+"""The neural predictors: GENNAPE's target transform, the training loop, the heads; the Gaussian process beside them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from memory_store import MemoryStore, family_store
+from scipy.optimize import approx_fprime
+from scipy.stats import spearmanr
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from torch import nn
+
+from archgauge.errors import PredictorError
+from archgauge.nn.heads import mlp
+from archgauge.predictors import _matern_gp as gp
+from archgauge.predictors import embedding_gp, fuzzy_ensemble, k_gnn, regressor, structural_gp
+from archgauge.predictors._neural import Target, predicted, train
+from archgauge.predictors._standardiser import Standardiser
+from archgauge.predictors.population import Population
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Operations as small as these wait longer for a second thread than they take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def toy_population(n: int, seed: int = 0) -> tuple[Population, np.ndarray]:
+    """Features whose first two columns make the accuracy; rows of the two clusters follow opposite rules."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, 8)).astype(np.float32) * 3 + 7
+    ids = np.array([f"toy/{i}" for i in range(n)], object)
+    macs = 1e9 * np.exp((features[:, 2].astype(float) - 7) / 6)
+    membership = np.eye(2, dtype=np.float32)[rng.integers(0, 2, n)]
+    population = Population(ids, macs, macs, embedding=features, structure=features, membership=membership)
+    return population, 80 + features[:, 0].astype(float) - 0.5 * features[:, 1]
+
+
+def test_target_is_equation_5_by_hand():
+    accuracy, macs = np.array([90.0, 80.0]), np.array([9e9, 99e9])  # log10(F + 1) + 1 is 2 and 3
+    target = Target.fit(accuracy, macs, flops_transform=True)
+    scaled = np.array([45.0, 80 / 3])
+    assert (target.mean, target.std) == (pytest.approx(scaled.mean()), pytest.approx(scaled.std()))
+    np.testing.assert_allclose(target.of(accuracy, macs), [1, -1], rtol=1e-6)
+    np.testing.assert_allclose(target.accuracy_pct(target.of(accuracy, macs), macs), accuracy, rtol=1e-6)
+
+
+def test_target_without_the_transform_does_not_read_macs():
+    target = Target.fit(np.array([90.0, 80.0]), np.array([np.nan, np.nan]), flops_transform=False)
+    np.testing.assert_allclose(target.accuracy_pct(torch.tensor([0.0]), np.array([np.nan])), [85])
+
+
+def test_equal_labels_are_predicted_as_they_are():
+    population, _ = toy_population(12)
+    for module in (regressor, fuzzy_ensemble):
+        for transformed in (False, True):
+            same = replace(population, macs=np.full(12, 1e9))
+            predictor = module.Predictor(seed=0, epochs=30, learning_rate=1e-3, flops_transform=transformed)
+            np.testing.assert_allclose(predictor.fit(same, np.full(12, 91.5)).predict(same), 91.5, atol=1.5)
+
+
+def test_training_follows_the_generator_and_reaches_the_least_squares_solution():
+    """A linear network has one optimum, which lstsq knows."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 3, generator=generator)
+    y = x @ torch.tensor([1.0, -2.0, 0.5]) + 0.3
+    networks = [nn.Linear(3, 1), nn.Linear(3, 1)]
+    for network in networks:
+        with torch.no_grad():
+            for part in network.parameters():
+                part.zero_()
+        train(
+            network,
+            lambda rows, network=network: network(x[rows]).squeeze(1),
+            y,
+            epochs=150,
+            learning_rate=0.03,
+            batch_size=16,
+            generator=torch.Generator().manual_seed(5),
+        )
+    assert torch.equal(networks[0].weight, networks[1].weight)
+    np.testing.assert_allclose(networks[0].weight.detach()[0], [1, -2, 0.5], atol=1e-2)
+    np.testing.assert_allclose(networks[0].bias.detach(), [0.3], atol=1e-2)
+
+
+def test_prediction_in_pieces_is_prediction_at_once():
+    network, rows = mlp(3, 1, torch.Generator().manual_seed(0)), torch.randn(9000, 3)
+    np.testing.assert_allclose(predicted(network, rows), network(rows).detach().squeeze(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("module", [regressor, fuzzy_ensemble])
+@pytest.mark.parametrize("flops_transform", [False, True])
+def test_heads_learn(module, flops_transform):
+    population, accuracy = toy_population(260)
+    predictor = module.Predictor(flops_transform=flops_transform, epochs=40, learning_rate=1e-3, seed=1)
+    predictor.fit(population.take(slice(160)), accuracy[:160])
+    guess = predictor.predict(population.take(slice(160, None)))
+    assert spearmanr(guess, accuracy[160:])[0] > 0.85
+    assert np.abs(guess - accuracy[160:]).mean() < 0.6 * accuracy.std()
+
+
+def test_ensemble_keeps_a_rule_for_each_cluster():
+    population, accuracy = toy_population(400)
+    first = population.membership[:, 0] > 0
+    accuracy = np.where(first, accuracy, 170 - accuracy)
+    scores = []
+    for module in (regressor, fuzzy_ensemble):
+        predictor = module.Predictor(epochs=40, learning_rate=1e-3, seed=1).fit(
+            population.take(slice(300)), accuracy[:300]
+        )
+        scores.append(spearmanr(predictor.predict(population.take(slice(300, None))), accuracy[300:])[0])
+    assert scores[0] < 0.3
+    assert scores[1] > 0.8
+
+
+def graph_population(n: int) -> tuple[Population, MemoryStore]:
+    store = family_store("nb201", n)
+    macs, params = store.macs.astype(float), store.params.astype(float)
+    return Population(store.arch_id, macs, params, graphs=(store, np.arange(n))), store
+
+
+def test_k_gnn_learns_and_scores_equal_live_graphs_alike():
+    store = family_store("nb201", 150)
+    store.live_hash = np.array([f"{macs}" for macs in store.macs])  # any grouping: one member stands for all
+    population = Population(
+        store.arch_id, store.macs.astype(float), store.params.astype(float), graphs=(store, np.arange(150))
+    )
+    accuracy = 60 + 10 * np.log10(store.macs / store.macs.min())
+    predictor = k_gnn.Predictor(epochs=20, learning_rate=3e-3, seed=0).fit(population.take(slice(100)), accuracy[:100])
+    guess = predictor.predict(population)
+    assert spearmanr(guess[100:], accuracy[100:])[0] > 0.6
+    _, which = np.unique(store.live_hash, return_inverse=True)
+    assert len(np.unique(guess)) <= which.max() + 1 < 150
+
+
+def test_k_gnn_is_the_network_of_gennape():
+    store = family_store("nb201", 2)
+    population = Population(
+        store.arch_id, store.macs.astype(float), store.params.astype(float), graphs=(store, np.arange(2))
+    )
+    network = k_gnn.Predictor(epochs=1, seed=0).fit(population, np.array([80.0, 90.0])).network_
+    assert [(layer.own.in_features, layer.own.out_features) for layer in network.gnn.convolutions] == [(32, 32)] * 6
+    assert [part.out_features for part in network.head if isinstance(part, nn.Linear)] == [32, 32, 32, 32, 1]
+
+
+def test_seed_decides():
+    population, accuracy = toy_population(40)
+    one, other = (
+        regressor.Predictor(seed=seed, epochs=2).fit(population, accuracy).predict(population) for seed in (1, 2)
+    )
+    assert not np.array_equal(one, other)
+
+
+def test_standardiser_ignores_what_does_not_vary():
+    features = np.array([[1.0, 5.0, 1e6], [3.0, 5.0, 1e6 + 1]])
+    standard = Standardiser.fit(features)
+    np.testing.assert_array_equal(standard.varying, [True, False, False])
+    np.testing.assert_allclose(standard(np.array([[5.0, 9.0, 0.0]])), [[3, 0, 0]])
+
+
+def gp_problem(n: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(n, 5)) / np.sqrt(5)
+    target = np.sin(3 * features[:, 0]) + features[:, 1] + 0.1 * rng.normal(size=n)
+    return features, (target - target.mean()) / target.std()
+
+
+def test_gp_agrees_with_scikit_learn_at_its_hyperparameters():
+    features, target = gp_problem()
+    mine = gp.MaternGp().fit(features[:20], target[:20])
+    length, amplitude, noise = np.exp(mine.logs_)
+    kernel = ConstantKernel(amplitude**2) * Matern(length, nu=1.5) + WhiteKernel(noise**2 + gp.JITTER)
+    theirs = GaussianProcessRegressor(kernel, alpha=0, optimizer=None).fit(features[:20], target[:20])
+    np.testing.assert_allclose(mine.predict(features[20:]), theirs.predict(features[20:]), rtol=1e-6, atol=1e-8)
+    distance = gp._distance(features[:20], features[:20])
+    off = (mine.logs_ - gp.PRIOR_MEAN) / gp.PRIOR_SD
+    value = gp._loss(mine.logs_, distance, target[:20])[0] - 0.5 * off @ off
+    assert -value - 10 * np.log(2 * np.pi) == pytest.approx(theirs.log_marginal_likelihood(), rel=1e-6)
+
+
+def test_gp_gradient_is_exact_and_vanishes_at_the_optimum():
+    features, target = gp_problem()
+    distance = gp._distance(features, features)
+    at = np.array([-0.2, 0.4, -0.8])
+    numeric = approx_fprime(at, lambda logs: gp._loss(logs, distance, target)[0], 1e-6)
+    np.testing.assert_allclose(gp._loss(at, distance, target)[1], numeric, rtol=1e-4, atol=1e-4)
+    assert np.abs(gp._loss(gp.MaternGp().fit(features, target).logs_, distance, target)[1]).max() < 1e-2
+
+
+@pytest.mark.parametrize("module", [structural_gp, embedding_gp])
+def test_gp_learns_and_stays_below_its_ceiling(module):
+    population, accuracy = toy_population(160)
+    predictor = module.Predictor(seed=0).fit(population.take(slice(60)), accuracy[:60])
+    guess = predictor.predict(population)
+    assert spearmanr(guess[60:], accuracy[60:])[0] > 0.9
+    assert guess.max() < gp.CEILING_PCT
+
+
+@pytest.mark.parametrize("module", [structural_gp, embedding_gp])
+def test_gp_refuses_accuracies_above_100(module):
+    population, accuracy = toy_population(10)
+    accuracy[3] = 100.5
+    with pytest.raises(PredictorError, match=r"expected accuracies in percent, got 100\.5"):
+        module.Predictor(seed=0).fit(population, accuracy)
+
+
+def test_unit_of_a_feature_does_not_matter_to_the_gp():
+    population, accuracy = toy_population(60)
+    scaled = replace(population, structure=population.structure * np.logspace(-2, 2, 8).astype(np.float32) + 4)
+    one, other = (
+        structural_gp.Predictor(seed=0).fit(p.take(slice(40)), accuracy[:40]).predict(p) for p in (population, scaled)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-3)
