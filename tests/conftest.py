@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from workflow import finished  # noqa: F401 - a fixture: one finished run of the workflow for all tests
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,6 +5,13 @@ block of stride 2 between stages, a last BN-ReLU, a global average pool and a cl
 with weights is ReLU-conv-BN. Convolutions on dead branches are built, as the benchmark counts them: parameters equal
 the published ones on all 15,625 cells, and six 3x3 convolutions make the 220,119,680 MACs that the authors print.
 
+The `flops_M` columns of the collected table count more. On every row they are our MACs, and
+- 3 for each output element of a batch normalisation (or 2, and 1 for each of a ReLU: there are equally many),
+- the kernel's area (9 in cells, 4 in the residual blocks) for each output element of an average pool,
+- H + W + 1 for each of the 64 channels of the global average pool over H x W.
+For ImageNet16-120, whose images have 16x16 pixels, a convolution and the first two items are a quarter, the classifier
+has 64 * 120 MACs, and the global pool sees 4x4. So six 3x3 convolutions count 222,860,992 on CIFAR-10.
+
 GENNAPE's graphs have a simplified skeleton (METHODS 5.9): a BN after each average pool, a residual block
 conv3x3-ReLU-conv3x3 without BN whose shortcut is a 3x3 average pool of stride 2 and a 1x1 convolution, a ReLU behind
 the sum, and no last BN-ReLU.

@@ -1,13 +1,13 @@
 """Building a computation graph node by node; shapes, kinds and costs follow from the inputs."""
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
 from archgauge.errors import GraphError
 from archgauge.graphs.graph import INDEX, Graphs
-from archgauge.graphs.normal_form import merge_sums
+from archgauge.graphs.normal_form import merge_sums, shared_ids
 from archgauge.graphs.operations import Kind, KindTable, Pair, Shape
 
 Value = int | tuple[int, int]
@@ -25,10 +25,7 @@ class GraphBuilder:
         self.kinds = kinds
         self._kind: list[int] = []
         self._outputs: list[tuple[Shape, ...]] = []
-        self._source: list[int] = []
-        self._output: list[int] = []
-        self._target: list[int] = []
-        self._slot: list[int] = []
+        self._inputs: list[tuple[Value, ...]] = []
         self._weight_id: dict[int, int] = {}
         self._known = kinds.known
         self.params_outside = 0
@@ -148,20 +145,24 @@ class GraphBuilder:
 
     def finish(self) -> Graphs:
         """The graph, in normal form: a chain of sums is one sum, and a weight id that one node alone has is dropped."""
-        nodes, edges = len(self._kind), len(self._source)
-        weight_id, uses = np.full(nodes, -1, INDEX), Counter(self._weight_id.values())
-        for node, shared in self._weight_id.items():
-            weight_id[node] = shared if uses[shared] > 1 else -1
+        nodes = len(self._kind)
+        weight_id = np.full(nodes, -1, INDEX)
+        if self._weight_id:
+            weight_id[list(self._weight_id)] = list(self._weight_id.values())
+            weight_id = shared_ids(np.zeros(nodes, INDEX), weight_id)
+        count = np.fromiter(map(len, self._inputs), INDEX, nodes)
+        values = list(chain.from_iterable(self._inputs))
+        first = np.repeat(np.cumsum(count, dtype=INDEX) - count, count)
         return merge_sums(
             Graphs(
                 kinds=self.kinds,
                 kind=np.array(self._kind, INDEX),
                 node_offset=np.array([0, nodes], np.int64),
-                edge_source=np.array(self._source, INDEX),
-                edge_output=np.array(self._output, INDEX),
-                edge_target=np.array(self._target, INDEX),
-                edge_slot=np.array(self._slot, INDEX),
-                edge_offset=np.array([0, edges], np.int64),
+                edge_source=np.array([value if isinstance(value, int) else value[0] for value in values], INDEX),
+                edge_output=np.array([0 if isinstance(value, int) else value[1] for value in values], INDEX),
+                edge_target=np.repeat(np.arange(nodes, dtype=INDEX), count),
+                edge_slot=np.arange(len(values), dtype=INDEX) - first,
+                edge_offset=np.array([0, len(values)], np.int64),
                 weight_id=weight_id,
                 params_outside=np.array([self.params_outside], np.int64),
             )
@@ -172,16 +173,10 @@ class GraphBuilder:
         return found
 
     def _append(self, found: tuple[int, tuple[Shape, ...]], inputs: Sequence[Value]) -> int:
-        node = len(self._kind)
         self._kind.append(found[0])
         self._outputs.append(found[1])
-        for slot, value in enumerate(inputs):
-            source, output = (value, 0) if isinstance(value, int) else value
-            self._source.append(source)
-            self._output.append(output)
-            self._target.append(node)
-            self._slot.append(slot)
-        return node
+        self._inputs.append(tuple(inputs))
+        return len(self._kind) - 1
 
 
 def conv_kind(before: Shape, channels: int, kernel: Pair, stride: int, padding: Pair, groups: int, bias: bool) -> Kind:

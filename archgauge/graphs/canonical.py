@@ -6,6 +6,7 @@ from archgauge.graphs.graph import Graphs
 from archgauge.graphs.normal_form import edges_by_level
 from archgauge.graphs.operations import COMMUTATIVE
 
+_Level = tuple[np.ndarray, np.ndarray, np.ndarray]
 _LANES = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], np.uint64)
 
 
@@ -22,33 +23,30 @@ def canonical_hash(graphs: Graphs) -> np.ndarray:
     slot = np.where(commutative[graphs.kind[graphs.edge_target]], 0, graphs.edge_slot + 1).astype(np.uint64)
     wire = slot << np.uint64(16) | graphs.edge_output.astype(np.uint64)
     colour = _mix(digest[graphs.kind][:, None] ^ _LANES)
-    inputs = edges_by_level(graphs)
-    readers = _edges_by_reader_level(graphs)
-    for source, target, levels in (
-        (graphs.edge_source, graphs.edge_target, inputs),
-        (graphs.edge_target, graphs.edge_source, readers),
-        (graphs.edge_source, graphs.edge_target, inputs),
-    ):
-        colour = _swept(_absorb_sharing(graphs, colour), source, target, wire, levels)
+    inputs = _grouped(edges_by_level(graphs), graphs.edge_target)
+    readers = _grouped(_edges_by_reader_level(graphs), graphs.edge_source)
+    for source, levels in ((graphs.edge_source, inputs), (graphs.edge_target, readers), (graphs.edge_source, inputs)):
+        colour = _swept(_absorb_sharing(graphs, colour), source, wire, levels)
     total = np.zeros((len(graphs), 2), np.uint64)
     np.add.at(total, graphs.graph_of_node, _mix(colour))
     total = _mix(total)
     return np.array([f"{first:016x}{second:016x}" for first, second in total.tolist()])
 
 
-def _swept(colour: np.ndarray, source: np.ndarray, target: np.ndarray, wire: np.ndarray, levels) -> np.ndarray:
-    """One sweep: (V, 2) colours in which every node has taken in those before it.
-
-    The edges of a level stand grouped by target.
-    """
+def _swept(colour: np.ndarray, source: np.ndarray, wire: np.ndarray, levels: list[_Level]) -> np.ndarray:
+    """One sweep: (V, 2) colours in which every node has taken in those before it."""
     start, wired = colour, wire[:, None] * _LANES
     colour = _mix(colour)
-    for edges in levels:
-        first = np.flatnonzero(np.diff(target[edges], prepend=-1))
-        reached = target[edges[first]]
+    for edges, first, reached in levels:
         taken = np.add.reduceat(_mix(colour[source[edges]] + wired[edges]), first)
         colour[reached] = _mix(start[reached] ^ _mix(taken))
     return colour
+
+
+def _grouped(levels: list[np.ndarray], target: np.ndarray) -> list[_Level]:
+    """With each level's edges, which stand grouped by target, where the groups start and what their targets are."""
+    firsts = [np.flatnonzero(np.diff(target[edges], prepend=-1)) for edges in levels]
+    return [(edges, first, target[edges[first]]) for edges, first in zip(levels, firsts, strict=True)]
 
 
 def _edges_by_reader_level(graphs: Graphs) -> list[np.ndarray]:

@@ -1,9 +1,11 @@
 """Normal forms: sums merged into n-ary ones, and the live graph, from which dead branches are pruned."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from archgauge.graphs.graph import INDEX, Graphs
-from archgauge.graphs.operations import VARIADIC, Kind
+from archgauge.graphs.operations import VARIADIC, Kind, Shape
 
 
 def merge_sums(graphs: Graphs) -> Graphs:
@@ -22,21 +24,32 @@ def live(graphs: Graphs) -> Graphs:
 
     An operation vanishes when it is `zero`, when all its inputs vanish, or when it is a product with a vanished
     factor: as in NAS-Bench-201's own equivalence, biases and shifts do not revive a dead branch. A vanished term drops
-    out of its sum; where another operation reads a vanished value, a `zero` without inputs stands for it.
+    out of its sum, unless the sum has its shape from that term alone; where anything else reads a vanished value, a
+    `zero` without inputs stands for it. A weight id that one node alone is left with is dropped.
     """
     vanished = _vanished(graphs)
     needed = _needed(graphs, vanished)
-    is_sum = graphs.having("add")
-    read = needed[graphs.edge_target]
-    gone = vanished[graphs.edge_source]
+    read, gone = needed[graphs.edge_target], vanished[graphs.edge_source]
+    dropped = gone & _stretched(graphs, read & ~gone)[graphs.edge_target]
     held = np.zeros(len(needed), bool)
-    held[graphs.edge_source[read & gone & ~is_sum[graphs.edge_target]]] = True
+    held[graphs.edge_source[read & gone & ~dropped]] = True
     kind = graphs.kind.copy()
     for node_kind in np.unique(kind[held]):
         zero = Kind("zero", (), graphs.kinds[int(node_kind)].outputs)
         kind[held & (graphs.kind == node_kind)] = graphs.kinds.index(zero)
-    edges = np.flatnonzero(read & ~(gone & is_sum[graphs.edge_target]))
-    return merge_sums(_rebuilt(graphs, needed | held, kind, edges, graphs.edge_source, graphs.edge_output))
+    edges = np.flatnonzero(read & ~dropped)
+    pruned = _rebuilt(graphs, needed | held, kind, edges, graphs.edge_source, graphs.edge_output)
+    return merge_sums(replace(pruned, weight_id=shared_ids(pruned.graph_of_node, pruned.weight_id)))
+
+
+def shared_ids(graph_of_node: np.ndarray, weight_id: np.ndarray) -> np.ndarray:
+    """(V,) weight ids, with -1 for those that one node alone has."""
+    sharing = np.flatnonzero(weight_id >= 0)
+    keys = np.stack([graph_of_node[sharing], weight_id[sharing]])
+    _, group, uses = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
+    result = weight_id.copy()
+    result[sharing[uses[group] == 1]] = -1
+    return result
 
 
 def edges_by_level(graphs: Graphs) -> list[np.ndarray]:
@@ -52,14 +65,15 @@ def _vanished(graphs: Graphs) -> np.ndarray:
     vanished = graphs.having("zero")
     if not vanished.any():
         return vanished
-    dead_inputs = np.zeros(len(vanished), INDEX)
     inputs = np.bincount(graphs.edge_target, minlength=len(vanished))
-    needed_dead = np.where(graphs.having("mul"), 1, inputs)
-    needed_dead[graphs.having("output") | (inputs == 0)] = len(vanished) + 1
+    spared = np.where(graphs.having("mul"), inputs, 1)  # living inputs that keep a node alive
+    spared[graphs.having("output") | (inputs == 0)] = 0
     for edges in edges_by_level(graphs):
         target = graphs.edge_target[edges]
-        np.add.at(dead_inputs, target, vanished[graphs.edge_source[edges]])
-        vanished[target] |= dead_inputs[target] >= needed_dead[target]
+        first = np.flatnonzero(np.diff(target, prepend=-1))
+        living = np.add.reduceat(~vanished[graphs.edge_source[edges]], first, dtype=INDEX)
+        reached = target[first]
+        vanished[reached] |= living < spared[reached]
     return vanished
 
 
@@ -67,9 +81,24 @@ def _needed(graphs: Graphs, vanished: np.ndarray) -> np.ndarray:
     """(V,) bool: not vanished, and an output can be reached through nodes that have not vanished."""
     needed = graphs.having("output")
     for edges in reversed(edges_by_level(graphs)):
-        needed[graphs.edge_source[edges[needed[graphs.edge_target[edges]]]]] = True
-        needed &= ~vanished
+        source = graphs.edge_source[edges[needed[graphs.edge_target[edges]]]]
+        needed[source[~vanished[source]]] = True
     return needed
+
+
+def _stretched(graphs: Graphs, edges: np.ndarray) -> np.ndarray:
+    """(V,) bool: sums that have, among the terms that the (E,) mask names, one of their own shape."""
+    shapes: dict[Shape, int] = {}
+    most = max(len(kind.outputs) for kind in graphs.kinds)
+    number = np.full((len(graphs.kinds), most), -1)
+    for row, kind in enumerate(graphs.kinds):
+        number[row, : len(kind.outputs)] = [shapes.setdefault(shape, len(shapes)) for shape in kind.outputs]
+    into = np.flatnonzero(edges & graphs.having("add")[graphs.edge_target])
+    term = number[graphs.kind[graphs.edge_source[into]], graphs.edge_output[into]]
+    target = graphs.edge_target[into]
+    stretched = np.zeros(len(graphs.kind), bool)
+    stretched[target[term == number[graphs.kind[target], 0]]] = True
+    return stretched
 
 
 def _bypass_single_sums(graphs: Graphs) -> Graphs:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from archgauge.errors import GraphError
 from archgauge.graphs.graph import Graphs
-from archgauge.graphs.operations import Kind
+from archgauge.graphs.operations import Kind, Shape
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -89,13 +90,20 @@ class RealisedGraph(nn.Module):
             elif kind.operation == "constant":
                 result = self.layers[layer]()
             elif layer is not None:
-                result = self.layers[layer](*taken)
+                result = self.layers[layer](_fitted(taken[0], kind))
             else:
                 result = _run(kind, taken, inputs[0])
             values[node] = result if isinstance(result, tuple) else (result,)
             for source in done:
                 del values[source]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """A batch normalisation of images or vectors."""
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """Any number of axes will do."""
 
 
 class _Constant(nn.Module):
@@ -117,14 +125,13 @@ def _layer(kind: Kind, node: int) -> nn.Module | None:
         case "linear":
             return nn.Linear(kind.inputs[0][2], kind.outputs[0][2], kind.bias)
         case "batch_norm":
-            return nn.BatchNorm2d(kind.outputs[0][2], affine=kind.affine)
+            return _BatchNorm(kind.outputs[0][2], affine=kind.affine)
         case "max_pool":
             return nn.MaxPool2d(kind.kernel, kind.stride, kind.padding)
         case "avg_pool":
             return nn.AvgPool2d(kind.kernel, kind.stride, kind.padding, count_include_pad=False)
         case "constant":
-            height, width, channels = kind.outputs[0]
-            return _Constant((1, channels, height, width), json.loads(kind.extra)["trainable"])
+            return _Constant((1, *_axes(kind.outputs[0])), json.loads(kind.extra)["trainable"])
         case "other":
             raise GraphError(
                 "the operation of a node to realise",
@@ -140,11 +147,11 @@ def _run(kind: Kind, taken: list[Tensor], example: Tensor) -> Tensor:
     """An operation without state."""
     match kind.operation:
         case "add":
-            return _folded(torch.add, taken)
+            return reduce(torch.add, _aligned(taken))
         case "mul":
-            return _folded(torch.mul, taken)
+            return reduce(torch.mul, _aligned(taken))
         case "concat":
-            return torch.cat(taken, 1)
+            return torch.cat(_aligned(taken), 1)
         case "slice":
             first, last = json.loads(kind.extra)
             return taken[0][:, first:last]
@@ -153,13 +160,29 @@ def _run(kind: Kind, taken: list[Tensor], example: Tensor) -> Tensor:
         case "zero" if taken:
             return torch.zeros_like(taken[0])
         case "zero":
-            height, width, channels = kind.outputs[0]
-            return example.new_zeros(len(example), *((channels, height, width) if height * width > 1 else (channels,)))
+            return example.new_zeros(len(example), *_axes(kind.outputs[0]))
     return _ACTIVATIONS[kind.operation](taken[0])
 
 
-def _folded(combine: Callable[[Tensor, Tensor], Tensor], taken: list[Tensor]) -> Tensor:
-    result = taken[0]
-    for term in taken[1:]:
-        result = combine(result, term)
-    return result
+def _axes(shape: Shape) -> tuple[int, ...]:
+    """The axes behind the batch: (C,) of a vector, (N, C) of tokens, (C, H, W) of an image."""
+    height, width, channels = shape
+    if width == 1:
+        return (channels,) if height == 1 else (height, channels)
+    return channels, height, width
+
+
+def _fitted(x: Tensor, kind: Kind) -> Tensor:
+    """A vector as the image of one pixel that a convolution reads, and the other way round for a linear layer."""
+    if kind.operation == "linear":
+        return x.flatten(1) if x.dim() == 4 else x
+    return _image(x) if kind.operation in ("conv", "max_pool", "avg_pool") else x
+
+
+def _aligned(values: list[Tensor]) -> list[Tensor]:
+    """Vectors as images of one pixel where they meet images."""
+    return [_image(value) for value in values] if any(value.dim() == 4 for value in values) else values
+
+
+def _image(x: Tensor) -> Tensor:
+    return x.view(*x.shape, 1, 1) if x.dim() == 2 else x

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from archgauge.graphs.normal_form import live
 from archgauge.graphs.operations import KindTable
 from archgauge.graphs.tables import iter_graphs, read_kinds
 from archgauge.schemas import SPECTRA, write_table
+from archgauge.workers import Workers
 
 
 def laplacian_eigenvalues(graphs: Graphs, count: int) -> np.ndarray:
@@ -55,11 +55,11 @@ def write_spectra(graphs: Path, kinds: Path, spectra: Path, count: int, processe
         processes: how many work in parallel, one thread each; the result does not depend on it.
     """
     table = read_kinds(kinds)
-    with get_context("forkserver").Pool(processes, _one_thread) as pool:
-        write_table(spectra, _spectra(graphs, table, count, pool), SPECTRA)
+    with Workers(processes, _one_thread) as workers:
+        write_table(spectra, _spectra(graphs, table, count, workers), SPECTRA)
 
 
-def _spectra(graphs: Path, kinds: KindTable, count: int, pool) -> Iterator[pa.Table]:
+def _spectra(graphs: Path, kinds: KindTable, count: int, workers: Workers) -> Iterator[pa.Table]:
     total = pq.ParquetFile(graphs).metadata.num_rows
     with tqdm(total=total, unit="graph", desc="spectra") as bar:
         for group, columns in iter_graphs(graphs, kinds, ["arch_id", "live_hash"]):
@@ -67,7 +67,8 @@ def _spectra(graphs: Path, kinds: KindTable, count: int, pool) -> Iterator[pa.Ta
             distinct = live(group.select(first))
             chunks = [np.arange(a, min(a + 100, len(first))) for a in range(0, len(first), 100)]
             parts = []
-            for part in pool.imap(partial(laplacian_eigenvalues, count=count), map(distinct.select, chunks)):
+            work = partial(laplacian_eigenvalues, count=count)
+            for part in workers.spread(work, map(distinct.select, chunks)):
                 parts.append(part)
                 bar.update(len(group) * len(part) / len(first))
             values = np.concatenate(parts)[which]

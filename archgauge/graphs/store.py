@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from archgauge.errors import GraphError
 from archgauge.files import sha256, whole_file
 from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.graph import Graphs, ragged_rows
@@ -118,12 +119,21 @@ def _open(cache: Path, key: bytes) -> list[_Chunk]:
 
 def _build(cache: Path, graphs: Path, kinds: KindTable, key: bytes) -> None:
     schema = pa.schema([(name, pa.list_(pa.int32())) for name in _COLUMNS], {b"parquet": key, b"format": _FORMAT})
+    known = len(kinds)
     with whole_file(cache) as temporary, pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
         for group in live_graphs(graphs, kinds):
             empty = {name: np.zeros(len(group), np.int64) for name in GRAPHS.names}
             table = graphs_to_table(group, empty).select(_COLUMNS).cast(schema)
             for batch in table.combine_chunks().to_batches():
                 out.write_batch(batch)
+        if len(kinds) > known:
+            raise GraphError(
+                "the kinds of live graphs",
+                where=graphs,
+                expected="all of them in the table of kinds",
+                got=f"{len(kinds) - known} that are not",
+                remedy="Convert the family again: conversion writes the kinds that pruning adds.",
+            )
 
 
 def _offsets(count: np.ndarray) -> np.ndarray:

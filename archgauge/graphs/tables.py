@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, fields
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from archgauge.errors import ArchgaugeError, GraphError
@@ -16,8 +14,9 @@ from archgauge.graphs import cost
 from archgauge.graphs.canonical import canonical_hash
 from archgauge.graphs.graph import INDEX, Graphs, concatenate, rekind
 from archgauge.graphs.normal_form import live
-from archgauge.graphs.operations import Kind, KindTable
-from archgauge.schemas import ARCHITECTURES, GRAPHS, KINDS, read_table, write_table
+from archgauge.graphs.operations import VOCABULARY, Kind, KindTable
+from archgauge.schemas import ARCHITECTURES, GRAPHS, KINDS, read_row_groups, read_table, write_table
+from archgauge.workers import Workers
 
 CHUNK_GRAPHS = 500  # graphs that one process turns at a time: some 100,000 nodes
 ToGraph = Callable[[str, KindTable], Graphs]
@@ -25,6 +24,8 @@ ToGraph = Callable[[str, KindTable], Graphs]
 
 def convert(architectures: Path, to_graph: ToGraph, graphs: Path, kinds: Path, processes: int) -> None:
     """Turn each architecture into its computation graph, with costs and the hash of its live graph.
+
+    The table of kinds also has those that only live graphs need: zeros that stand for a dead branch.
 
     Args:
         architectures: ARCHITECTURES table.
@@ -38,8 +39,8 @@ def convert(architectures: Path, to_graph: ToGraph, graphs: Path, kinds: Path, p
     table = read_table(architectures, ARCHITECTURES, ["arch_id", "spec"])
     chunks = (table.slice(first, CHUNK_GRAPHS) for first in range(0, len(table), CHUNK_GRAPHS))
     known = KindTable()
-    with get_context("forkserver").Pool(processes) as pool, tqdm(total=len(table), unit="graph", desc="convert") as bar:
-        done = pool.imap(partial(_converted, to_graph), chunks)
+    with Workers(processes) as workers, tqdm(total=len(table), unit="graph", desc="convert") as bar:
+        done = workers.spread(partial(_converted, to_graph), chunks)
         write_table(graphs, _row_groups(done, known, bar), GRAPHS)
     write_table(kinds, kinds_to_table(known), KINDS)
 
@@ -51,8 +52,9 @@ def _converted(to_graph: ToGraph, chunk: pa.Table) -> tuple[Graphs, dict[str, np
         try:
             parts.append(to_graph(spec, kinds))
         except ArchgaugeError as error:
-            error.add_note(f"while converting {arch_id}")
-            raise
+            where = f"{arch_id}, {error.where}"
+            named = {"expected": error.expected, "got": error.got, "remedy": error.remedy}
+            raise type(error)(error.checked, where=where, **named) from error
     graphs = concatenate(parts)
     columns = {
         "arch_id": np.array(arch_ids),
@@ -103,12 +105,13 @@ def table_to_graphs(table: pa.Table, kinds: KindTable) -> Graphs:
     slot, _ = _flat(table, "edge_slot")
     first = np.repeat(node_offset[:-1], np.diff(edge_offset))
     size = np.repeat(np.diff(node_offset), np.diff(edge_offset))
-    bad = (np.maximum(source, target) >= size) | (np.minimum(source, target) < 0)
-    if bad.any() or (len(kind) and not 0 <= kind.min() <= kind.max() < len(kinds)):
-        row = int(np.searchsorted(edge_offset, np.flatnonzero(bad)[0], "right") - 1) if bad.any() else 0
+    bad_edges = np.flatnonzero((np.maximum(source, target) >= size) | (np.minimum(source, target) < 0))
+    bad_nodes = np.flatnonzero((kind < 0) | (kind >= len(kinds)))
+    if len(bad_edges) or len(bad_nodes):
+        offset, bad = (edge_offset, bad_edges) if len(bad_edges) else (node_offset, bad_nodes)
         raise GraphError(
             "the indices of a computation graph",
-            where=table["arch_id"][row],
+            where=table["arch_id"][int(np.searchsorted(offset, bad[0], "right")) - 1],
             expected=f"nodes of its own graph and kinds below {len(kinds)}",
             got="an index outside",
             remedy="The table of graphs and the table of kinds do not belong together; convert the family again.",
@@ -127,14 +130,18 @@ def table_to_graphs(table: pa.Table, kinds: KindTable) -> Graphs:
     )
 
 
-def iter_graphs(graphs: Path, kinds: KindTable, columns: Sequence[str] = ("arch_id",)) -> Iterator[tuple[Graphs, pa.Table]]:
-    """The graphs of a GRAPHS table, one row group at a time, each with the asked columns of its rows."""
+def iter_graphs(
+    graphs: Path, kinds: KindTable, columns: Sequence[str] = ("arch_id",)
+) -> Iterator[tuple[Graphs, pa.Table]]:
+    """The graphs of a GRAPHS table, one row group at a time, each with the asked columns of its rows.
+
+    Raises:
+        TableError: as `archgauge.schemas.read_table`.
+        GraphError: as `table_to_graphs`.
+    """
     wanted = [field.name for field in GRAPHS if pa.types.is_list(field.type)] + ["params_outside", "arch_id"]
-    read_table(graphs, GRAPHS, ["arch_id"])
-    with pq.ParquetFile(graphs) as file:
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=list(dict.fromkeys([*wanted, *columns])))
-            yield table_to_graphs(table, kinds), table.select(list(columns))
+    for table in read_row_groups(graphs, GRAPHS, list(dict.fromkeys([*wanted, *columns]))):
+        yield table_to_graphs(table, kinds), table.select(list(columns))
 
 
 def kinds_to_table(kinds: KindTable) -> pa.Table:
@@ -146,8 +153,21 @@ def kinds_to_table(kinds: KindTable) -> pa.Table:
 
 
 def read_kinds(path: Path) -> KindTable:
-    """The kind table beside a GRAPHS table."""
+    """The kind table beside a GRAPHS table.
+
+    Raises:
+        TableError: when the file is no table of kinds.
+        GraphError: when an operation is not in the vocabulary.
+    """
     rows = read_table(path, KINDS).to_pylist()
+    if unknown := sorted({row["operation"] for row in rows} - set(VOCABULARY)):
+        raise GraphError(
+            "the operations of computation graphs",
+            where=path,
+            expected=f"names of {', '.join(VOCABULARY)}",
+            got=", ".join(unknown),
+            remedy="Convert the family again; what the vocabulary lacks is `other` with its name in `extra`.",
+        )
     return KindTable(Kind(**{field.name: _tuples(row[field.name]) for field in fields(Kind)}) for row in rows)
 
 

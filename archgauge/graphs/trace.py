@@ -26,7 +26,7 @@ def trace(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> 
     """The computation graph of a model's forward pass in evaluation mode.
 
     Args:
-        inputs: what the model is called with, with a batch axis of 1; only shapes and types are used.
+        inputs: what the model is called with, batch axis first; only types and the shape of one sample are used.
         kinds: a table to build over; a new one by default.
 
     Returns:
@@ -42,7 +42,7 @@ def trace(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> 
         for name, tensor in _named_state(model)
     }
     tracer.watch(model, state)
-    examples = [tensor.to("meta") for tensor in inputs]
+    examples = [tensor[:1].to("meta") for tensor in inputs]
     for example in examples:
         tracer.bind(example, tracer.builder.input(*_shape(example)))
     try:
@@ -219,7 +219,7 @@ def _alias(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
     if root is not None:
         tracer._state[id(result)] = root
         tracer._alive.append(result)
-    elif _shape(args[0]) == _shape(result):
+    elif _shape(args[0]) == _shape(result) or (_is_vector(args[0]) and _is_vector(result)):
         tracer.bind(result, tracer.value(args[0]))
     else:
         _other(tracer, result, args, kwargs, func)
@@ -252,6 +252,10 @@ def _other(tracer: _Tracer, result, args, kwargs, func) -> None:
 
 
 _PRODUCTS = {aten.mul, aten.mul_}
+_ALIASES = (
+    *(aten.t, aten.detach, aten.alias, aten.clone, aten.lift_fresh),
+    *(aten.view, aten._unsafe_view, aten.unsqueeze, aten.squeeze, aten.expand),
+)
 _HANDLERS: dict[Any, Callable] = {
     aten.convolution: _convolution,
     aten.addmm: _addmm,
@@ -286,13 +290,16 @@ _HANDLERS: dict[Any, Callable] = {
         }.items()
         for packet in packets
     },
-    **{packet: _alias for packet in (aten.t, aten.detach, aten.alias, aten.view, aten._unsafe_view, aten.clone)},
+    **{packet: _alias for packet in _ALIASES},
 }
 
 
 def _shape(tensor: Tensor) -> Shape:
-    """(H, W, C) of (batch, C, H, W), (batch, N, C), (batch, C); what has other axes is counted in C."""
-    sizes = tuple(tensor.shape[1:])
+    """(H, W, C) of (1, C, H, W), (1, N, C), (1, C); what has other axes is counted in C.
+
+    The batch has one sample, so (N, C) are the tokens that PyTorch hands to a matrix product.
+    """
+    sizes = tuple(tensor.shape[tensor.dim() != 2 or len(tensor) == 1 :])
     match len(sizes):
         case 3:
             return sizes[1], sizes[2], sizes[0]
@@ -301,6 +308,11 @@ def _shape(tensor: Tensor) -> Shape:
         case 1:
             return 1, 1, sizes[0]
     return 1, 1, tensor.numel()
+
+
+def _is_vector(tensor: Tensor) -> bool:
+    """Whether one axis alone is longer than 1: such a tensor gains and loses axes on the way to a product."""
+    return max(tensor.shape, default=1) == tensor.numel()
 
 
 def _parameter_shape(tensor: Tensor) -> Shape:

@@ -1,0 +1,263 @@
+"""Speed and memory of the paths that work on whole families: `python -m archgauge.bench`, or `make bench`.
+
+Each line has the measured number, the bar that the project set itself, and the floor: the time that this machine takes
+to move the bytes and do the floating-point operations that the task cannot do without, at the memory bandwidth and the
+matrix product rate measured first. Times are of the wall clock, so other work on the machine shows.
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import torch
+
+from archgauge.clustering import ENGINES, initial_memberships
+from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
+from archgauge.families import nb101, nb201
+from archgauge.graphs.batch import GraphBatch
+from archgauge.graphs.spectrum import write_spectra
+from archgauge.graphs.store import GraphStore
+from archgauge.graphs.tables import ToGraph, convert
+from archgauge.nn.colours import refine
+from archgauge.nn.graph_conv import KGnn
+from archgauge.schemas import ARCHITECTURES, GRAPHS, read_table, write_table
+
+PROCESSES = 2
+NB101_GRAPHS = 50_000
+QUICK_GRAPHS = 5_000
+BATCH = 128
+EIGENVALUES = 21
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the hardware gives two threads: bytes moved and floating-point operations done in a second."""
+
+    bytes_per_s: float
+    flops_per_s: float
+    double_flops_per_s: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measurement: `measured`, `floor` and `bar` in `unit`."""
+
+    what: str
+    measured: float
+    unit: str
+    floor: float
+    bar: float | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        bar = "" if self.bar is None else f"{self.bar:g} {self.unit}"
+        verdict = "" if self.bar is None else "holds" if self.measured <= self.bar else "MISSED"
+        return (
+            f"{self.what:<44}{self.measured:>10.3g} {self.unit:<3}{bar:>9}{verdict:>8}"
+            f"{self.floor:>12.2g} {self.unit:<3} {self.note}"
+        )
+
+
+def measure_machine() -> Machine:
+    """Copy 256 MB (read and written) and multiply matrices of 1,536 rows."""
+    source = torch.ones(2**26)
+    target = torch.empty_like(source)
+    copied = 2 * source.nbytes / timed(lambda: target.copy_(source))
+
+    def rate(dtype: torch.dtype) -> float:
+        matrix = torch.ones(1_536, 1_536, dtype=dtype)
+        return 2 * len(matrix) ** 3 / timed(lambda: matrix @ matrix)
+
+    return Machine(copied, rate(torch.float32), rate(torch.float64))
+
+
+def timed(work: Callable[[], object], repeats: int = 7) -> float:
+    """Median seconds of some runs after a first one that warms up."""
+    work()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return median(seconds)
+
+
+def conversion(machine: Machine, folder: Path, family: str, graphs: int, whole: int, bar: float) -> Iterator[Line]:
+    """Specs to the tables of graphs and kinds, costs and hashes included, in a process tree of its own."""
+    module = {"nb101": nb101, "nb201": nb201}[family]
+    specs = module.sample(graphs, np.random.default_rng(0))
+    names = [f"{family}/{row}" for row in range(graphs)]
+    table = pa.table({"arch_id": names, "family": [family] * graphs, "spec": specs})
+    write_table(folder / f"{family}.specs.parquet", table, ARCHITECTURES)
+    to_graph: ToGraph = module.to_graph
+    paths = (folder / f"{family}.specs.parquet", to_graph, *_graph_files(folder, family), PROCESSES)
+    seconds, peak = _in_a_tree_of_processes(partial(convert, *paths))
+    table = read_table(_graph_files(folder, family)[0], GRAPHS)
+    scale, note = whole / graphs, _extrapolated(graphs, whole)
+    # Floor: every index of every graph written once. For memory: the row groups that one table write holds.
+    name = f"{family}: {whole:,} graphs converted"
+    yield Line(name, seconds * scale, "s", table.nbytes * scale / machine.bytes_per_s, bar, note)
+    yield Line(f"{family}: memory of all processes, at most", peak / 1e9, "GB", table.nbytes / graphs * 10_000 / 1e9, 2)
+
+
+def spectra(machine: Machine, folder: Path, graphs: int, whole: int) -> Iterator[Line]:
+    """The smallest eigenvalues of NB101's live graphs."""
+    start = time.perf_counter()
+    write_spectra(*_graph_files(folder, "nb101"), folder / "spectra.parquet", EIGENVALUES, PROCESSES)
+    seconds = time.perf_counter() - start
+    nodes = GraphStore(*_graph_files(folder, "nb101")).node_count.astype(float)
+    # Floor: 4/3 V^3 operations reduce a symmetric matrix to tridiagonal form (Golub and Van Loan, 8.3).
+    flops = (4 / 3 * nodes**3).sum()
+    scale = whole / graphs
+    floor = flops * scale / machine.double_flops_per_s
+    yield Line(f"nb101: {whole:,} spectra", seconds * scale, "s", floor, 120, _extrapolated(graphs, whole))
+
+
+def batches(machine: Machine, store: GraphStore, rng: np.random.Generator) -> Iterator[Line]:
+    """Random graphs gathered from the mapped store."""
+    rows = rng.permutation(len(store))[:BATCH]
+    batch = store.batch(rows)
+    # Floor: one 4-byte kind a node and two 4-byte ends an edge are read, 8 bytes each are written.
+    moved = 12 * (len(batch.kind) + 2 * len(batch.edge_source))
+    milliseconds = 1e3 * timed(lambda: store.batch(rows), 50)
+    yield Line(f"batch of {BATCH} graphs assembled", milliseconds, "ms", 1e3 * moved / machine.bytes_per_s, 2)
+
+
+def message_passing(machine: Machine, store: GraphStore, rng: np.random.Generator) -> Iterator[Line]:
+    """Forward and backward pass of four k-GNN layers, width 64, on a batch."""
+    batch = store.batch(rng.permutation(len(store))[:BATCH])
+    embedded = torch.randn(len(store.kinds), 64, requires_grad=True)
+    flops, moved = _work_of_k_gnn(batch, len(embedded), 64, 4)
+    # Floor: a backward pass does the work of two forward passes.
+    floor = 3e3 * (flops / machine.flops_per_s + moved / machine.bytes_per_s)
+    for name in ("torch", "dgl"):
+        layers = KGnn(64, 64, 4, message_backend=name)
+        milliseconds = 1e3 * timed(lambda layers=layers: layers(embedded, batch).sum().backward(), 20)
+        nodes = f"{len(batch.kind):,} nodes"
+        yield Line(f"k-GNN step, {BATCH} graphs, {name}", milliseconds, "ms", floor, note=nodes)
+
+
+def _work_of_k_gnn(batch: GraphBatch, rows: int, width: int, layers: int) -> tuple[float, float]:
+    """Operations and bytes of a forward pass: two matrices a row, one gathered and added row of `width` an edge."""
+    flops = moved = 0.0
+    for made in refine(batch.kind, batch.edge_source, batch.edge_target, layers)[0]:
+        flops += 2 * 2 * rows * width**2
+        moved += 3 * 4 * width * len(made.source)  # an edge's message is read, its sum is read and written
+        rows = len(made.own)
+    return flops, moved
+
+
+def embedding(machine: Machine, store: GraphStore, rng: np.random.Generator) -> Iterator[Line]:
+    """GENNAPE's encoder in evaluation mode, batches assembled on the way."""
+    rows = rng.permutation(len(store))[:1_024]
+    config = GraphEncoderConfig()
+    encoder = GraphEncoder(config, torch.Generator().manual_seed(0))
+    seconds = timed(lambda: encoder.embed(store, rows), 3)
+    batch = store.batch(rows)
+    local, moved = _work_of_k_gnn(batch, len(store.kinds), config.half_width, config.gnn_layers)
+    pairs = torch.unique(batch.graph_of_node() * len(store.kinds) + batch.kind) // len(store.kinds)
+    tokens = torch.bincount(pairs).double()
+    # Floor: a token takes four square matrices and the feed-forward pair, attention two products over token pairs.
+    width = config.half_width
+    flops = local + float(tokens.sum()) * 2 * (4 * width**2 + 2 * width * config.feedforward)
+    flops += float((tokens**2).sum()) * 2 * 2 * width
+    floor = flops / machine.flops_per_s + moved / machine.bytes_per_s
+    note = f"{len(rows) / seconds:,.0f} graphs/s"
+    yield Line(f"{len(rows):,} graphs embedded", seconds, "s", floor, note=note)
+
+
+def clustering(machine: Machine, rng: np.random.Generator) -> Iterator[Line]:
+    """One iteration of fuzzy c-means at GENNAPE's size: 49,000 graphs, 33 numbers, 16 clusters."""
+    graphs, numbers, clusters = 49_000, 33, 16
+    data = rng.standard_normal((graphs, numbers))
+    first = initial_memberships(data, clusters, 1.5, rng)
+    # Floor: two matrix products; data read twice, distances and weights written and read once in float64.
+    flops = 2 * 2 * graphs * numbers * clusters
+    moved = 8 * (2 * graphs * numbers + 4 * graphs * clusters)
+    floor = 1e3 * (flops / machine.double_flops_per_s + moved / machine.bytes_per_s)
+    for name, engine in ENGINES.items():
+        updates = engine(data, first, 1.5)
+        yield Line(f"fuzzy c-means iteration, {name}", 1e3 * timed(lambda u=updates: next(u), 20), "ms", floor)
+
+
+def _graph_files(folder: Path, family: str) -> tuple[Path, Path]:
+    return folder / f"{family}.parquet", folder / f"{family}.kinds.parquet"
+
+
+def _extrapolated(measured: int, whole: int) -> str:
+    return "" if measured == whole else f"extrapolated from {measured:,}"
+
+
+def _in_a_tree_of_processes(work: Callable[[], None]) -> tuple[float, int]:
+    """Seconds, and the most bytes that the process and its children held at once; shared pages count in each."""
+    process = multiprocessing.get_context("spawn").Process(target=work)
+    start = time.perf_counter()
+    process.start()
+    peak, done = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.05):
+            peak = max(peak, _held(process.pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    process.join()
+    seconds = time.perf_counter() - start
+    done.set()
+    watcher.join()
+    if process.exitcode:
+        raise SystemExit(f"the conversion to measure ended with code {process.exitcode}")
+    return seconds, peak
+
+
+def _held(pid: int | None) -> int:
+    try:
+        root = psutil.Process(pid)
+        return sum(process.memory_info().rss for process in (root, *root.children(recursive=True)))
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def run(folder: Path, quick: bool) -> Iterator[Line]:
+    """All lines, as they are measured."""
+    graphs = QUICK_GRAPHS if quick else NB101_GRAPHS
+    machine, rng = measure_machine(), np.random.default_rng(0)
+    print(
+        f"This machine: {machine.bytes_per_s / 1e9:.1f} GB/s, {machine.flops_per_s / 1e9:.0f} and "
+        f"{machine.double_flops_per_s / 1e9:.0f} GFLOP/s in float32 and float64 on {torch.get_num_threads()} threads."
+    )
+    print(f"{'':<44}{'measured':>10}    {'bar':>9}{'':>8}{'floor':>12}")
+    yield from conversion(machine, folder, "nb201", 15_625, 15_625, 20)
+    yield from conversion(machine, folder, "nb101", graphs, NB101_GRAPHS, 90)
+    yield from spectra(machine, folder, graphs, NB101_GRAPHS)
+    store = GraphStore(*_graph_files(folder, "nb101"))
+    yield from batches(machine, store, rng)
+    yield from message_passing(machine, store, rng)
+    yield from embedding(machine, store, rng)
+    yield from clustering(machine, rng)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help=f"extrapolate NAS-Bench-101 from {QUICK_GRAPHS:,} graphs")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(PROCESSES)
+    with tempfile.TemporaryDirectory() as folder:
+        for line in run(Path(folder), quick):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
