@@ -3,7 +3,8 @@ import os
 from snakemake.utils import min_version
 
 from archgauge.config import check
-from archgauge.tracking import tracking_uri
+from archgauge.tracking import send_records, tracking_uri
+from archgauge.workflow_lock import clear_stale_locks, hold
 
 min_version("9.27")
 
@@ -12,6 +13,8 @@ configfile: os.path.join(workflow.basedir, "config.yaml")
 
 
 check(config)
+if workflow.is_main_process:
+    clear_stale_locks()
 
 
 include: "rules/names.smk"
@@ -19,6 +22,7 @@ include: "rules/data.smk"
 include: "rules/representation.smk"
 include: "rules/prediction.smk"
 include: "rules/evaluation.smk"
+include: "rules/search.smk"
 include: "rules/figures.smk"
 include: "rules/tracking.smk"
 
@@ -26,14 +30,18 @@ include: "rules/tracking.smk"
 rule all:
     default_target: True
     input:
-        expand("results/tables/{table}.md", table=TABLES),
-        expand("results/figures/{figure}.svg", figure=FIGURES),
+        expand("results/tables/{table}.md", table=TABLES + SEARCHES),
+        expand("results/figures/{figure}.svg", figure=FIGURES + SEARCHES),
         "results/tracking/database.ready",
 
 
+onstart:
+    hold()
+
+
 onsuccess:
-    shell(f"python -m archgauge.tracking send results/records {tracking_uri('results')}")
+    print(send_records("results/records", tracking_uri("results")))
 
 
 onerror:
-    shell(f"python -m archgauge.tracking send results/records {tracking_uri('results')}")
+    print(send_records("results/records", tracking_uri("results")))

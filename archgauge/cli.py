@@ -19,7 +19,9 @@ def where() -> None:
         for path in sorted(results.glob(pattern)):
             click.echo(f"  {path}")
     click.echo("Report:      make report, then open results/report.html")
-    click.echo("MLflow runs: .venv/bin/mlflow server --backend-store-uri sqlite:///results/mlflow.db, then http://127.0.0.1:5000")
+    click.echo(
+        "MLflow runs: .venv/bin/mlflow server --backend-store-uri sqlite:///results/mlflow.db, then http://127.0.0.1:5000"
+    )
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ import copy
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 
-from archgauge.config import SCHEMA, can_run, check, has_labels, sizes
+from archgauge.config import PLUGINS, SCHEMA, can_run, check, has_labels, needs_of, population_tables, sizes
 from archgauge.errors import ConfigError
+from archgauge.fingerprint import choices
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -81,6 +83,35 @@ def test_a_dear_predictor_runs_at_its_own_sizes():
     config = changed("predictors.ridge.n_train", [50, 781, 9])
     assert sizes(config, "few_labels", "ridge") == [50, 781]
     assert sizes(config, "few_labels", "macs") == SHIPPED["experiments"]["few_labels"]["n_train"]
+
+
+@pytest.mark.parametrize(
+    ("module", "keys", "message"),
+    [
+        ("embedding_gp", {}, "predictors.new.encoder: expected a key encoder, because .* embedding_gp reads an embedding"),
+        ("fuzzy_ensemble", {"encoder": "random"}, "predictors.new.clustering: expected a key clustering, because"),
+        ("macs", {"encoder": "random"}, "predictors.new.encoder: expected no key encoder, because .* does not read"),
+    ],
+)
+def test_a_predictor_names_what_it_reads_and_nothing_else(module, keys, message):
+    with pytest.raises(ConfigError, match=message):
+        check(changed("predictors.new", {"module": module, "title": "New", **keys}))
+
+
+def test_tables_of_a_predictor_follow_from_its_needs():
+    both = {"module": "fuzzy_ensemble", "title": "New", "encoder": "random", "clustering": "fcm_nb101"}
+    config = changed("predictors.new", both)
+    config["predictors"]["paths"] = {"module": "structural_gp", "title": "Paths"}
+    check(config)
+    base = {"architectures", "graphs", "kinds"}
+    assert set(population_tables(config, "macs", "nb201")) == base
+    assert set(population_tables(config, "new", "nb201")) == base | {"embeddings", "memberships"}
+    assert population_tables(config, "paths", "nb201")["structures"] == "results/structures/nb201.parquet"
+
+
+@pytest.mark.parametrize("module", choices(*PLUGINS["predictor"]))
+def test_needs_are_read_as_they_are(module):
+    assert needs_of(module) == import_module(f"archgauge.predictors.{module}").Predictor.needs
 
 
 def test_every_key_has_a_description_or_a_type_of_its_own():
