@@ -33,6 +33,7 @@ import threadpoolctl
 from archgauge import devices, tracking
 from archgauge.errors import ArchgaugeError
 from archgauge.files import whole_file
+from archgauge.workflow_lock import job_at_work
 
 RECORDS = Path("results/records")
 READABLE = frozenset({".md", ".csv", ".tex", ".svg", ".html"})
@@ -125,7 +126,7 @@ def _execute(main: Callable[..., None], job: Job) -> None:
     keywords = _keywords(job)
     _check_keywords(job, wanted, set(keywords))
     _limit_threads(job.threads)
-    with devices.lease(job.gpu) as device, _record(job, device) as record:
+    with job_at_work(f"rule {job.rule}"), devices.lease(job.gpu) as device, _record(job, device) as record:
         offered = {
             "threads": job.threads,
             "device": device,

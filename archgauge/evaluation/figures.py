@@ -1,20 +1,23 @@
 """Figures as SVG: opaque light ground, so that they read the same in light and dark viewers; equal data, equal bytes.
 
 Text stays text. Layers of many marks are drawn as pixels inside the SVG, which keeps a file small. Colours are those of
-Okabe and Ito for names and viridis or cividis for amounts; both survive colour blindness and, with the line styles, grey.
+Okabe and Ito for names and viridis or cividis for amounts, both fit for colour-blind readers; line styles tell curves
+apart in grey.
 """
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 from scipy import stats
 from sklearn.decomposition import PCA
@@ -32,9 +35,12 @@ DASHED = (0, (4, 3))
 LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.2, 1, 1.2)))
 
 DENSITY = LinearSegmentedColormap.from_list("density", ["#d5e5f2", "#6aaed6", "#0b559f", "#061a33"])
-LOSS_BLOCKS = 200
 
-STYLE = {
+CHARACTERS_PER_INCH = 9.5  # of a title
+LOWEST_SHOWN = 0.05
+MEMBERSHIP_COLUMNS = 800
+
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "archgauge",
     "figure.facecolor": GROUND,
@@ -60,7 +66,7 @@ STYLE = {
     "legend.frameon": False,
     "font.family": "sans-serif",
     "font.size": 9,
-    "savefig.dpi": 200,
+    "savefig.dpi": 150,
 }
 """What every figure shares; set while one is drawn, never globally."""
 
@@ -70,8 +76,8 @@ def predicted_against_measured(
 ) -> None:
     """Draw predictions against measured accuracies, as values and as ranks.
 
-    The panel of values leaves out the lowest 2 % of either axis, because a few very bad networks would squeeze all others
-    into a corner, and says how many that are. The panel of ranks shows all of them.
+    The panel of values leaves out the lowest 5 % of either axis, because a few very bad networks would squeeze all
+    others into a corner, and says how many that are. The panel of ranks shows all of them.
 
     Args:
         path: SVG file to write.
@@ -88,17 +94,22 @@ def predicted_against_measured(
     inside = (accuracy_pct >= x_low) & (predicted >= y_low)
     with _figure(path, title, (7.6, 3.7)) as figure:
         left, right = figure.subplots(1, 2)
-        _density(left, accuracy_pct[inside], predicted[inside], (x_low, x_high, y_low, y_high))
+        values = _density(left, accuracy_pct[inside], predicted[inside], (x_low, x_high, y_low, y_high))
         if in_percent:
             left.axline((x_low, x_low), slope=1, color=INK, linewidth=0.8, linestyle=DASHED)
         outside = np.count_nonzero(~inside)
         left.set_title(f"Values ({outside:,} low ones not shown)" if outside else "Values")
         left.set(xlabel="measured accuracy (%)", ylabel="predicted accuracy (%)" if in_percent else "prediction")
-        ranks = [stats.rankdata(values) / len(values) * 100 for values in (accuracy_pct, predicted)]
-        shades = _density(right, ranks[0], ranks[1], (0, 100, 0, 100))
+        x, y = (stats.rankdata(scores) / len(scores) * 100 for scores in (accuracy_pct, predicted))
+        ranks = _density(right, x, y, (0, 100, 0, 100))
         right.axline((0, 0), slope=1, color=INK, linewidth=0.8, linestyle=DASHED)
         right.set(title=f"Ranks, Spearman {rho:.3f}", xlabel="measured rank (%)", ylabel="predicted rank (%)")
-        figure.colorbar(shades, ax=[left, right], pad=0.02, aspect=30, label="architectures per hexagon")
+        shared = LogNorm(1, max(2, *(shades.get_array().max() for shades in (values, ranks))))
+        values.set_norm(shared)
+        ranks.set_norm(shared)
+        figure.colorbar(
+            ranks, ax=[left, right], pad=0.02, aspect=30, format="{x:,.0f}", label="architectures per hexagon"
+        )
 
 
 def embedding_map(
@@ -132,10 +143,10 @@ def embedding_map(
         by_family, by_accuracy = figure.subplots(1, 2, sharex=True, sharey=True)
         names, counts = np.unique(family, return_counts=True)
         colour = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names[np.argsort(-counts)])}
-        by_family.scatter(x, y, s=size, c=[colour[name] for name in family], linewidths=0, alpha=0.6, rasterized=True)
+        by_family.scatter(x, y, s=size, c=[colour[name] for name in family], linewidths=0, rasterized=True)
         for name in colour:
             by_family.scatter([], [], s=24, color=colour[name], label=f"{name} ({np.count_nonzero(family == name):,})")
-        by_family.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=3, handletextpad=0.2, borderpad=0)
+        by_family.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=3, handletextpad=0.2, borderpad=0)
         by_family.set_title("Family")
         known = np.isfinite(accuracy_pct)
         by_accuracy.scatter(x[~known], y[~known], s=size, color=FAINT, linewidths=0, rasterized=True)
@@ -149,18 +160,19 @@ def embedding_map(
             vmin=low,
             vmax=high,
             linewidths=0,
-            alpha=0.8,
             rasterized=True,
         )
         by_accuracy.set_title("Accuracy" if known.all() else "Accuracy (grey: not labelled)")
-        bar = figure.colorbar(shades, ax=by_accuracy, pad=0.02, aspect=30, extend="both", label="measured accuracy (%)")
-        bar.solids.set(alpha=1)
+        figure.colorbar(shades, ax=by_accuracy, pad=0.02, aspect=30, extend="both", label="measured accuracy (%)")
         for axes in (by_family, by_accuracy):
             axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1], xticks=[], yticks=[])
 
 
 def membership_heat_map(path: str | Path, membership: np.ndarray, *, title: str) -> None:
     """Draw fuzzy memberships: architectures side by side, grouped by their strongest cluster; cluster sizes beside.
+
+    The partition coefficient is the mean over architectures of the sum of squared memberships, in [1 / C, 1]. Where
+    there are more architectures than columns of pixels, each column is the mean of its neighbours.
 
     Args:
         path: SVG file to write.
@@ -171,20 +183,21 @@ def membership_heat_map(path: str | Path, membership: np.ndarray, *, title: str)
     clusters = membership.shape[1]
     strongest = membership.argmax(axis=1)
     order = np.lexsort((-membership.max(axis=1), strongest))
+    blocks = np.array_split(membership[order], min(len(membership), MEMBERSHIP_COLUMNS))
     partition = np.square(membership).sum(axis=1).mean()
     with _figure(path, title, (7.6, 1.5 + 0.16 * clusters)) as figure:
         heat, sizes = figure.subplots(1, 2, sharey=True, width_ratios=[6, 1])
         image = heat.imshow(
-            membership[order].T,
+            np.stack([block.mean(axis=0) for block in blocks], axis=1),
             aspect="auto",
             cmap="cividis",
             vmin=0,
             vmax=max(2 / clusters, membership.max()),
-            interpolation="antialiased",
+            interpolation="nearest",
             extent=(0, len(membership), clusters + 0.5, 0.5),
         )
         heat.set(xlabel="architectures, by strongest cluster", ylabel="cluster", yticks=range(1, clusters + 1))
-        heat.set_title(f"Partition coefficient {partition:.3f}, where equal memberships give {1 / clusters:.3f}")
+        heat.set_title(f"Partition coefficient {partition:.4f}, where equal memberships give {1 / clusters:.4f}")
         heat.xaxis.set_major_formatter("{x:,.0f}")
         heat.tick_params(axis="y", length=0)
         heat.spines[:].set_visible(False)
@@ -212,13 +225,13 @@ def search_curves(path: str | Path, regret: Mapping[str, np.ndarray], *, title: 
         for index, (strategy, curves) in enumerate(ordered):
             queries, mean = np.arange(1, curves.shape[1] + 1), curves.mean(axis=0)
             error = stats.sem(curves, axis=0) if len(curves) > 1 else np.zeros_like(mean)
-            line = {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
+            line: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
             axes.fill_between(
                 queries, mean - error, mean + error, step="post", color=line["color"], alpha=0.18, linewidth=0
             )
             axes.step(queries, mean, where="post", linewidth=1.6, label=f"{strategy} ({len(curves)} runs)", **line)
         axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)
-        top = max(curves.mean(axis=0).max() for curves in regret.values())
+        top = max(curves.mean(axis=0).max() for curves in regret.values()) or 0.1
         ticks = [tick for tick in (0, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if tick <= 1.6 * top]
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.yaxis.set_minor_locator(NullLocator())
@@ -229,25 +242,22 @@ def search_curves(path: str | Path, regret: Mapping[str, np.ndarray], *, title: 
         axes.legend(loc="upper right")
 
 
-def pretraining_loss(path: str | Path, losses: Mapping[str, np.ndarray], *, title: str) -> None:
-    """Draw losses over optimiser steps: median of each block of steps, band from its 10th to its 90th percentile.
+def pretraining_loss(path: str | Path, losses: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str) -> None:
+    """Draw the mean loss of each epoch over the optimiser's steps.
 
     Args:
         path: SVG file to write.
-        losses: by name of the encoder, (S,) loss of each step.
+        losses: by name of the encoder, the (S,) steps at which epochs ended and the (S,) mean losses of the epochs.
         title: one line.
     """
-    for name, loss in losses.items():
+    for name, (steps, loss) in losses.items():
+        _check(f"steps of {name}", steps, 1)
         _check(f"losses of {name}", loss, 1)
     with _figure(path, title, (5.6, 3.4)) as figure:
         axes = figure.subplots()
-        for index, (name, loss) in enumerate(losses.items()):
-            blocks = np.array_split(loss, min(len(loss), LOSS_BLOCKS))
-            ends = np.cumsum([len(block) for block in blocks])
-            low, middle, high = np.array([np.quantile(block, [0.1, 0.5, 0.9]) for block in blocks]).T
-            line = {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
-            axes.fill_between(ends, low, high, color=line["color"], alpha=0.2, linewidth=0)
-            axes.plot(ends, middle, linewidth=1.4, label=name, **line)
+        for index, (name, (steps, loss)) in enumerate(losses.items()):
+            line: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
+            axes.plot(steps, loss, linewidth=1.4, marker=".", label=name, **line)
         axes.set(xlabel="optimiser steps", ylabel="loss")
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -259,24 +269,23 @@ def pretraining_loss(path: str | Path, losses: Mapping[str, np.ndarray], *, titl
 def _figure(path: str | Path, title: str, inches: tuple[float, float]) -> Iterator[Figure]:
     """Yield an empty figure in the common style; write it as SVG when the block ends."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=inches, layout="constrained")
+        figure = Figure(figsize=inches, layout=ConstrainedLayoutEngine(wspace=0.05))
         FigureCanvasSVG(figure)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        lines = textwrap.fill(title, int(CHARACTERS_PER_INCH * inches[0]))
+        figure.suptitle(lines, x=0.01, ha="left", fontsize=11, fontweight="bold")
         yield figure
         with whole_file(path) as temporary:
             figure.savefig(temporary, format="svg", metadata={"Date": None, "Title": title})
 
 
 def _density(axes: Axes, x: np.ndarray, y: np.ndarray, extent: tuple[float, float, float, float]):
-    shades = axes.hexbin(
-        x, y, gridsize=45, extent=extent, bins="log", mincnt=1, cmap=DENSITY, linewidths=0.2, rasterized=True
-    )
+    shades = axes.hexbin(x, y, gridsize=45, extent=extent, mincnt=1, cmap=DENSITY, linewidths=0.2, rasterized=True)
     axes.set(xlim=extent[:2], ylim=extent[2:], box_aspect=1)
     return shades
 
 
 def _upper_limits(values: np.ndarray) -> tuple[float, float]:
-    low, high = float(np.quantile(values, 0.02)), float(values.max())
+    low, high = float(np.quantile(values, LOWEST_SHOWN)), float(values.max())
     margin = 0.03 * (high - low) or 1.0
     return low, high + margin
 

@@ -1,5 +1,6 @@
 """Protocols: train each predictor on what a split reveals, and predict everything. No truth enters a prediction."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -41,7 +42,7 @@ def few_label(
         predictor = make(run["split"]).fit(population.take(rows), accuracy_pct[rows])
         return _rows(population.arch_id, predictor.predict(population), run)
 
-    return _swept(_runs(splits, sizes), compute, **kept)
+    return _swept(_runs(splits, sizes, population.arch_id), compute, **kept)
 
 
 def zero_shot(
@@ -72,7 +73,7 @@ def zero_shot(
         predictor = make(run["split"]).fit(source.take(rows), source_accuracy_pct[rows])
         return _rows(target.arch_id, predictor.predict(target), run)
 
-    return _swept(_runs(source_splits, sizes), compute, **kept)
+    return _swept(_runs(source_splits, sizes, source.arch_id), compute, **kept)
 
 
 def factory(module: str, settings: Mapping[str, Any]) -> Callable[[int], Any]:
@@ -81,10 +82,23 @@ def factory(module: str, settings: Mapping[str, Any]) -> Callable[[int], Any]:
     return lambda seed: predictor(**settings, seed=seed)
 
 
-def _runs(splits: pa.Table, sizes: Sequence[int]) -> list[dict[str, int]]:
-    """One run for each size and split; the seed of a run is its split, so that runs of all predictors are paired."""
+def _runs(splits: pa.Table, sizes: Sequence[int], arch_id: np.ndarray) -> list[dict[str, Any]]:
+    """One run for each size and split; the seed of a run is its split, so that runs of all predictors are paired.
+
+    A run names its own training set, and the table of splits is no input of its fragment: more splits are more runs.
+    """
     numbers = sorted(splits["split"].unique().to_pylist())
-    return [{"n_train": size, "split": split, "seed": split} for size in sizes for split in numbers]
+    divisions = {split: division(splits, split, arch_id) for split in numbers}
+    return [
+        {"n_train": size, "split": split, "seed": split, "learns_from": _hash(arch_id[rows])}
+        for size in sizes
+        for split in numbers
+        for rows in [divisions[split].training_rows(size)]
+    ]
+
+
+def _hash(arch_id: np.ndarray) -> str:
+    return hashlib.sha256("\n".join(arch_id).encode()).hexdigest()
 
 
 def _rows(arch_id: np.ndarray, predicted: np.ndarray, run: Mapping[str, Any]) -> pa.Table:
