@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(TABLES_DIR),--config tables_dir=$(abspath $(TABLES_DIR)))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test setup bench report lint clean
+.PHONY: run test setup bench lint clean
 
 run: setup
 	@$(SNAKEMAKE)
+	@find results/tables results/figures -newer results/report.html 2>&1 | grep -q . && $(SNAKEMAKE) --report results/report.html || true
 	@$(BIN)/archgauge where
 
 test: setup
@@ -18,9 +19,6 @@ test: setup
 
 bench: setup
 	@$(BIN)/python -m archgauge.bench
-
-report: setup
-	@$(SNAKEMAKE) --report results/report.html
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile rules && $(BIN)/snakemake --lint && $(BIN)/mypy

@@ -6,13 +6,15 @@ matrix product rate measured first. Times are of the wall clock, so other work o
 """
 
 import argparse
-import multiprocessing
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 
@@ -23,14 +25,11 @@ import torch
 
 from archgauge.clustering import ENGINES, initial_memberships
 from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
-from archgauge.families import nb101, nb201
 from archgauge.graphs.batch import GraphBatch
-from archgauge.graphs.spectrum import write_spectra
 from archgauge.graphs.store import GraphStore
-from archgauge.graphs.tables import ToGraph, convert
 from archgauge.nn.colours import refine
 from archgauge.nn.graph_conv import KGnn
-from archgauge.schemas import ARCHITECTURES, GRAPHS, read_table, write_table
+from archgauge.schemas import ARCHITECTURES, GRAPHS, ROW_GROUP_ROWS, read_table, write_table
 
 PROCESSES = 2
 NB101_GRAPHS = 50_000
@@ -68,6 +67,21 @@ class Line:
         )
 
 
+@dataclass(frozen=True)
+class Used:
+    """What a tree of processes used: time, time of all cores, and the most memory; shared pages count in each."""
+
+    seconds: float
+    cpu_seconds: float
+    bytes: int
+
+    def line(self, what: str, measured: int, whole: int, floor: float, bar: float) -> Line:
+        """The time, for `whole` items where `measured` were done."""
+        scale = whole / measured
+        note = f"CPU {self.cpu_seconds * scale:.0f} s" + (f", extrapolated from {measured:,}" if scale != 1 else "")
+        return Line(what, self.seconds * scale, "s", floor, bar, note)
+
+
 def measure_machine() -> Machine:
     """Copy 256 MB (read and written) and multiply matrices of 1,536 rows."""
     source = torch.ones(2**26)
@@ -93,34 +107,34 @@ def timed(work: Callable[[], object], repeats: int = 7) -> float:
 
 
 def conversion(machine: Machine, folder: Path, family: str, graphs: int, whole: int, bar: float) -> Iterator[Line]:
-    """Specs to the tables of graphs and kinds, costs and hashes included, in a process tree of its own."""
-    module = {"nb101": nb101, "nb201": nb201}[family]
-    specs = module.sample(graphs, np.random.default_rng(0))
+    """Specs to the tables of graphs and kinds, costs and hashes included."""
+    specs = import_module(f"archgauge.families.{family}").sample(graphs, np.random.default_rng(0))
     names = [f"{family}/{row}" for row in range(graphs)]
     table = pa.table({"arch_id": names, "family": [family] * graphs, "spec": specs})
     write_table(folder / f"{family}.specs.parquet", table, ARCHITECTURES)
-    to_graph: ToGraph = module.to_graph
-    paths = (folder / f"{family}.specs.parquet", to_graph, *_graph_files(folder, family), PROCESSES)
-    seconds, peak = _in_a_tree_of_processes(partial(convert, *paths))
+    used = _in_a_tree_of_processes(
+        f"from archgauge.families.{family} import to_graph; from archgauge.graphs.tables import convert;"
+        f"convert(files[0], to_graph, files[1], files[2], {PROCESSES})",
+        [folder / f"{family}.specs.parquet", *_graph_files(folder, family)],
+    )
     table = read_table(_graph_files(folder, family)[0], GRAPHS)
-    scale, note = whole / graphs, _extrapolated(graphs, whole)
-    # Floor: every index of every graph written once. For memory: the row groups that one table write holds.
-    name = f"{family}: {whole:,} graphs converted"
-    yield Line(name, seconds * scale, "s", table.nbytes * scale / machine.bytes_per_s, bar, note)
-    yield Line(f"{family}: memory of all processes, at most", peak / 1e9, "GB", table.nbytes / graphs * 10_000 / 1e9, 2)
+    # Floor: every index of every graph written once. For memory: the row group that is put together to be written.
+    floor = table.nbytes * whole / graphs / machine.bytes_per_s
+    yield used.line(f"{family}: {whole:,} graphs converted", graphs, whole, floor, bar)
+    name = f"{family}: memory of all processes, at most"
+    yield Line(name, used.bytes / 1e9, "GB", table.nbytes / graphs * ROW_GROUP_ROWS / 1e9, 2)
 
 
 def spectra(machine: Machine, folder: Path, graphs: int, whole: int) -> Iterator[Line]:
     """The smallest eigenvalues of NB101's live graphs."""
-    start = time.perf_counter()
-    write_spectra(*_graph_files(folder, "nb101"), folder / "spectra.parquet", EIGENVALUES, PROCESSES)
-    seconds = time.perf_counter() - start
+    used = _in_a_tree_of_processes(
+        f"from archgauge.graphs.spectrum import write_spectra;write_spectra(*files, {EIGENVALUES}, {PROCESSES})",
+        [*_graph_files(folder, "nb101"), folder / "spectra.parquet"],
+    )
     nodes = GraphStore(*_graph_files(folder, "nb101")).node_count.astype(float)
     # Floor: 4/3 V^3 operations reduce a symmetric matrix to tridiagonal form (Golub and Van Loan, 8.3).
-    flops = (4 / 3 * nodes**3).sum()
-    scale = whole / graphs
-    floor = flops * scale / machine.double_flops_per_s
-    yield Line(f"nb101: {whole:,} spectra", seconds * scale, "s", floor, 120, _extrapolated(graphs, whole))
+    floor = (4 / 3 * nodes**3).sum() * whole / graphs / machine.double_flops_per_s
+    yield used.line(f"nb101: {whole:,} spectra", graphs, whole, floor, 120)
 
 
 def batches(machine: Machine, store: GraphStore, rng: np.random.Generator) -> Iterator[Line]:
@@ -142,9 +156,13 @@ def message_passing(machine: Machine, store: GraphStore, rng: np.random.Generato
     floor = 3e3 * (flops / machine.flops_per_s + moved / machine.bytes_per_s)
     for name in ("torch", "dgl"):
         layers = KGnn(64, 64, 4, message_backend=name)
-        milliseconds = 1e3 * timed(lambda layers=layers: layers(embedded, batch).sum().backward(), 20)
+        milliseconds = 1e3 * timed(partial(_step, layers, embedded, batch), 20)
         nodes = f"{len(batch.kind):,} nodes"
         yield Line(f"k-GNN step, {BATCH} graphs, {name}", milliseconds, "ms", floor, note=nodes)
+
+
+def _step(layers: KGnn, embedded: torch.Tensor, batch: GraphBatch) -> None:
+    layers(embedded, batch).sum().backward()
 
 
 def _work_of_k_gnn(batch: GraphBatch, rows: int, width: int, layers: int) -> tuple[float, float]:
@@ -187,46 +205,31 @@ def clustering(machine: Machine, rng: np.random.Generator) -> Iterator[Line]:
     floor = 1e3 * (flops / machine.double_flops_per_s + moved / machine.bytes_per_s)
     for name, engine in ENGINES.items():
         updates = engine(data, first, 1.5)
-        yield Line(f"fuzzy c-means iteration, {name}", 1e3 * timed(lambda u=updates: next(u), 20), "ms", floor)
+        yield Line(f"fuzzy c-means iteration, {name}", 1e3 * timed(partial(next, updates), 20), "ms", floor)
 
 
 def _graph_files(folder: Path, family: str) -> tuple[Path, Path]:
     return folder / f"{family}.parquet", folder / f"{family}.kinds.parquet"
 
 
-def _extrapolated(measured: int, whole: int) -> str:
-    return "" if measured == whole else f"extrapolated from {measured:,}"
-
-
-def _in_a_tree_of_processes(work: Callable[[], None]) -> tuple[float, int]:
-    """Seconds, and the most bytes that the process and its children held at once; shared pages count in each."""
-    process = multiprocessing.get_context("spawn").Process(target=work)
+def _in_a_tree_of_processes(code: str, files: list[Path]) -> Used:
+    """Run code that finds its `files`, in a process of its own: this one's imports are not measured."""
+    prelude = "import sys; from pathlib import Path; files = list(map(Path, sys.argv[1:]));"
     start = time.perf_counter()
-    process.start()
-    peak, done = 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.05):
-            peak = max(peak, _held(process.pid))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    process.join()
-    seconds = time.perf_counter() - start
-    done.set()
-    watcher.join()
-    if process.exitcode:
-        raise SystemExit(f"the conversion to measure ended with code {process.exitcode}")
-    return seconds, peak
-
-
-def _held(pid: int | None) -> int:
-    try:
-        root = psutil.Process(pid)
-        return sum(process.memory_info().rss for process in (root, *root.children(recursive=True)))
-    except psutil.NoSuchProcess:
-        return 0
+    process = subprocess.Popen([sys.executable, "-c", prelude + code, *files], stderr=subprocess.DEVNULL)
+    peak, cpu = 0, {}
+    while process.poll() is None:
+        held = 0
+        with suppress(psutil.NoSuchProcess):
+            root = psutil.Process(process.pid)
+            for member in (root, *root.children(recursive=True)):
+                held += member.memory_info().rss
+                cpu[member.pid] = sum(member.cpu_times()[:2])
+        peak = max(peak, held)
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(f"what was to be measured ended with code {process.returncode}: {code}")
+    return Used(time.perf_counter() - start, sum(cpu.values()), peak)
 
 
 def run(folder: Path, quick: bool) -> Iterator[Line]:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+RESULTS = Path("results")
+MAIN_TABLE = RESULTS / "tables" / "nb201_few_labels.md"
+
 
 @click.group()
 def main() -> None:
@@ -12,16 +15,14 @@ def main() -> None:
 
 @main.command()
 def where() -> None:
-    """Print where the workflow's results are."""
-    results = Path("results")
-    for title, pattern in (("Tables", "tables/*.md"), ("Figures", "figures/*.svg")):
-        click.echo(f"{title}:")
-        for path in sorted(results.glob(pattern)):
-            click.echo(f"  {path}")
-    click.echo("Report:      make report, then open results/report.html")
-    click.echo(
-        "MLflow runs: .venv/bin/mlflow server --backend-store-uri sqlite:///results/mlflow.db, then http://127.0.0.1:5000"
-    )
+    """Show the main table, and say where all results are."""
+    if MAIN_TABLE.is_file():
+        click.echo(f"\n{MAIN_TABLE.read_text()}")
+    for title, pattern in (("Tables", "tables/*.md"), ("Figures", "figures/*.svg"), ("Report", "report.html")):
+        paths = sorted(RESULTS.glob(pattern))
+        click.echo(f"{title}: {' '.join(map(str, paths)) or 'none yet'}")
+    click.echo("MLflow: .venv/bin/mlflow server --backend-store-uri sqlite:///results/mlflow.db")
+    click.echo("        then open http://127.0.0.1:5000")
 
 
 if __name__ == "__main__":

@@ -82,9 +82,7 @@ PREDICTIONS = pa.schema(
         ("predicted", pa.float64()),
     ]
 )
-TRACES = pa.schema(
-    [("strategy", _name), ("seed", pa.int32()), ("step", pa.int32()), ("arch_id", pa.string())]
-)
+TRACES = pa.schema([("strategy", _name), ("seed", pa.int32()), ("step", pa.int32()), ("arch_id", pa.string())])
 METRICS = pa.schema(
     [
         ("experiment", _name),

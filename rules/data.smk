@@ -1,6 +1,12 @@
 rule tabulate:
     output:
         architectures="results/architectures/{family}.parquet",
+    log:
+        "results/logs/tabulate/{family}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
     params:
         family="{family}",
         sample=lambda w: config["families"][w.family]["sample"],
@@ -9,12 +15,6 @@ rule tabulate:
             workflow.basedir,
             ["workflow_scripts/tabulate.py", f"archgauge.families.{w.family}"],
         ),
-    log:
-        "results/logs/tabulate/{family}.log",
-    conda:
-        "../envs/archgauge.yaml"
-    resources:
-        gpu=0,
     script:
         "../workflow_scripts/tabulate.py"
 
@@ -22,6 +22,12 @@ rule tabulate:
 rule label:
     output:
         labels="results/labels/{family}.parquet",
+    log:
+        "results/logs/label/{family}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
     params:
         family="{family}",
         source=lambda w: config["families"][w.family]["labels"]["source"],
@@ -30,12 +36,6 @@ rule label:
             workflow.basedir,
             ["workflow_scripts/label.py", f"archgauge.families.{w.family}"],
         ),
-    log:
-        "results/logs/label/{family}.log",
-    conda:
-        "../envs/archgauge.yaml"
-    resources:
-        gpu=0,
     script:
         "../workflow_scripts/label.py"
 
@@ -46,6 +46,14 @@ rule convert:
     output:
         graphs="results/graphs/{family}.parquet",
         kinds="results/graphs/{family}.kinds.parquet",
+    log:
+        "results/logs/convert/{family}.log",
+    priority: 10  # the longest chain of jobs starts here
+    conda:
+        "../envs/archgauge.yaml"
+    threads: 2
+    resources:
+        gpu=0,
     params:
         family="{family}",
         options=lambda w: config["families"][w.family]["graph"],
@@ -53,13 +61,6 @@ rule convert:
             workflow.basedir,
             ["workflow_scripts/convert.py", f"archgauge.families.{w.family}"],
         ),
-    log:
-        "results/logs/convert/{family}.log",
-    conda:
-        "../envs/archgauge.yaml"
-    threads: 2
-    resources:
-        gpu=0,
     script:
         "../workflow_scripts/convert.py"
 
@@ -70,16 +71,17 @@ rule spectra:
         kinds="results/graphs/{family}.kinds.parquet",
     output:
         spectra="results/spectra/{family}.parquet",
-    params:
-        eigenvalues=config["spectrum"]["eigenvalues"],
-        code=fingerprint(workflow.basedir, ["workflow_scripts/spectra.py"]),
     log:
         "results/logs/spectra/{family}.log",
+    priority: 10  # the longest chain of jobs starts here
     conda:
         "../envs/archgauge.yaml"
     threads: 2
     resources:
         gpu=0,
+    params:
+        eigenvalues=config["spectrum"]["eigenvalues"],
+        code=fingerprint(workflow.basedir, ["workflow_scripts/spectra.py"]),
     script:
         "../workflow_scripts/spectra.py"
 
@@ -90,13 +92,13 @@ rule structures:
         kinds="results/graphs/{family}.kinds.parquet",
     output:
         structures="results/structures/{family}.parquet",
-    params:
-        code=fingerprint(workflow.basedir, ["workflow_scripts/structures.py"]),
     log:
         "results/logs/structures/{family}.log",
     conda:
         "../envs/archgauge.yaml"
     resources:
         gpu=0,
+    params:
+        code=fingerprint(workflow.basedir, ["workflow_scripts/structures.py"]),
     script:
         "../workflow_scripts/structures.py"

@@ -10,6 +10,12 @@ rule evaluate:
         graphs=lambda w: f"results/graphs/{config['experiments'][w.experiment]['family']}.parquet",
     output:
         metrics="results/metrics/{experiment}.parquet",
+    log:
+        "results/logs/evaluate/{experiment}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
     params:
         settings=lambda w: evaluate_settings(config, w.experiment),
         code=lambda w: fingerprint(
@@ -19,12 +25,6 @@ rule evaluate:
                 f"archgauge.families.{config['experiments'][w.experiment]['family']}",
             ],
         ),
-    log:
-        "results/logs/evaluate/{experiment}.log",
-    conda:
-        "../envs/archgauge.yaml"
-    resources:
-        gpu=0,
     script:
         "../workflow_scripts/evaluate.py"
 
@@ -40,14 +40,14 @@ rule table:
         ),
         comma_separated="results/tables/{table}.csv",
         latex="results/tables/{table}.tex",
-    params:
-        settings=lambda w: table_settings(config, w.table),
-        code=fingerprint(workflow.basedir, ["workflow_scripts/table.py"]),
     log:
         "results/logs/table/{table}.log",
     conda:
         "../envs/archgauge.yaml"
     resources:
         gpu=0,
+    params:
+        settings=lambda w: table_settings(config, w.table),
+        code=fingerprint(workflow.basedir, ["workflow_scripts/table.py"]),
     script:
         "../workflow_scripts/table.py"

@@ -11,17 +11,17 @@ rule figure_predicted:
             caption="captions/predicted.rst",
             category="Figures",
         ),
+    log:
+        "results/logs/figure/{figure}.log",
+    wildcard_constraints:
+        figure=figures_of(config, "predicted"),
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
     params:
         settings=lambda w: predicted_settings(config, w.figure),
         code=fingerprint(workflow.basedir, ["workflow_scripts/figure_predicted.py"]),
-    log:
-        "results/logs/figure/{figure}.log",
-    conda:
-        "../envs/archgauge.yaml"
-    wildcard_constraints:
-        figure=figures_of(config, "predicted"),
-    resources:
-        gpu=0,
     script:
         "../workflow_scripts/figure_predicted.py"
 
@@ -39,17 +39,17 @@ rule figure_embedding:
             caption="captions/embedding.rst",
             category="Figures",
         ),
+    log:
+        "results/logs/figure/{figure}.log",
+    wildcard_constraints:
+        figure=figures_of(config, "embedding"),
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
     params:
         settings=lambda w: dict(config["figures"][w.figure]),
         code=fingerprint(workflow.basedir, ["workflow_scripts/figure_embedding.py"]),
-    log:
-        "results/logs/figure/{figure}.log",
-    conda:
-        "../envs/archgauge.yaml"
-    wildcard_constraints:
-        figure=figures_of(config, "embedding"),
-    resources:
-        gpu=0,
     script:
         "../workflow_scripts/figure_embedding.py"
 
@@ -65,17 +65,17 @@ rule figure_memberships:
             caption="captions/memberships.rst",
             category="Figures",
         ),
+    log:
+        "results/logs/figure/{figure}.log",
+    wildcard_constraints:
+        figure=figures_of(config, "memberships"),
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
     params:
         settings=lambda w: dict(config["figures"][w.figure]),
         code=fingerprint(workflow.basedir, ["workflow_scripts/figure_memberships.py"]),
-    log:
-        "results/logs/figure/{figure}.log",
-    conda:
-        "../envs/archgauge.yaml"
-    wildcard_constraints:
-        figure=figures_of(config, "memberships"),
-    resources:
-        gpu=0,
     script:
         "../workflow_scripts/figure_memberships.py"
 
@@ -92,15 +92,15 @@ rule figure_pretraining:
             caption="captions/pretraining.rst",
             category="Figures",
         ),
-    params:
-        code=fingerprint(workflow.basedir, ["workflow_scripts/figure_pretraining.py"]),
     log:
         "results/logs/figure/{figure}.log",
-    conda:
-        "../envs/archgauge.yaml"
     wildcard_constraints:
         figure=figures_of(config, "pretraining"),
+    conda:
+        "../envs/archgauge.yaml"
     resources:
         gpu=0,
+    params:
+        code=fingerprint(workflow.basedir, ["workflow_scripts/figure_pretraining.py"]),
     script:
         "../workflow_scripts/figure_pretraining.py"

@@ -4,27 +4,35 @@ rule split:
         labels=lambda w: f"results/labels/{learnt_from(config, w.experiment)}.parquet",
     output:
         splits="results/splits/{experiment}.parquet",
-    params:
-        settings=lambda w: split_settings(config, w.experiment),
-        code=fingerprint(workflow.basedir, ["workflow_scripts/split.py"]),
     log:
         "results/logs/split/{experiment}.log",
     conda:
         "../envs/archgauge.yaml"
     resources:
         gpu=0,
+    params:
+        settings=lambda w: split_settings(config, w.experiment),
+        code=fingerprint(workflow.basedir, ["workflow_scripts/split.py"]),
     script:
         "../workflow_scripts/split.py"
 
 
 rule predict:
     input:
-        population=lambda w: population_files(config, w.experiment, w.predictor, "family"),
+        population=lambda w: population_files(
+            config, w.experiment, w.predictor, "family"
+        ),
         source=lambda w: population_files(config, w.experiment, w.predictor, "source"),
         labels=lambda w: f"results/labels/{learnt_from(config, w.experiment)}.parquet",
         splits="results/splits/{experiment}.parquet",
     output:
         predictions="results/predictions/{experiment}/{predictor}.parquet",
+    log:
+        "results/logs/predict/{experiment}/{predictor}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=lambda w: int("encoder" in config["predictors"][w.predictor]),
     params:
         settings=lambda w: predict_settings(config, w.experiment, w.predictor),
         code=lambda w: fingerprint(
@@ -34,11 +42,5 @@ rule predict:
                 *predict_modules(config, w.experiment, w.predictor),
             ],
         ),
-    log:
-        "results/logs/predict/{experiment}/{predictor}.log",
-    conda:
-        "../envs/archgauge.yaml"
-    resources:
-        gpu=lambda w: int("encoder" in config["predictors"][w.predictor]),
     script:
         "../workflow_scripts/predict.py"

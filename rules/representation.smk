@@ -1,11 +1,20 @@
 rule pretrain:
     input:
         graphs=lambda w: family_files(config, w.encoder, "results/graphs/{}.parquet"),
-        kinds=lambda w: family_files(config, w.encoder, "results/graphs/{}.kinds.parquet"),
+        kinds=lambda w: family_files(
+            config, w.encoder, "results/graphs/{}.kinds.parquet"
+        ),
         spectra=lambda w: family_files(config, w.encoder, "results/spectra/{}.parquet"),
     output:
         encoder="results/encoders/{encoder}.pt",
         losses="results/encoders/{encoder}.losses.parquet",
+    log:
+        "results/logs/pretrain/{encoder}.log",
+    priority: 10  # the longest chain of jobs starts here
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=1,
     params:
         name="{encoder}",
         shape=lambda w: config["encoders"][w.encoder]["shape"],
@@ -14,12 +23,6 @@ rule pretrain:
         eigenvalues=config["spectrum"]["eigenvalues"],
         backend=config["message_passing"],
         code=fingerprint(workflow.basedir, ["workflow_scripts/pretrain.py"]),
-    log:
-        "results/logs/pretrain/{encoder}.log",
-    conda:
-        "../envs/archgauge.yaml"
-    resources:
-        gpu=1,
     script:
         "../workflow_scripts/pretrain.py"
 
@@ -31,15 +34,16 @@ rule embed:
         kinds="results/graphs/{family}.kinds.parquet",
     output:
         embeddings="results/embeddings/{encoder}/{family}.parquet",
-    params:
-        backend=config["message_passing"],
-        code=fingerprint(workflow.basedir, ["workflow_scripts/embed.py"]),
     log:
         "results/logs/embed/{encoder}/{family}.log",
+    priority: 10  # the longest chain of jobs starts here
     conda:
         "../envs/archgauge.yaml"
     resources:
         gpu=1,
+    params:
+        backend=config["message_passing"],
+        code=fingerprint(workflow.basedir, ["workflow_scripts/embed.py"]),
     script:
         "../workflow_scripts/embed.py"
 
@@ -50,16 +54,16 @@ rule cluster:
         graphs=lambda w: f"results/graphs/{config['clusterings'][w.clustering]['family']}.parquet",
     output:
         clusters="results/clusters/{clustering}.npz",
-    params:
-        settings=lambda w: cluster_settings(config, w.clustering),
-        seed=lambda w: config["clusterings"][w.clustering]["seed"],
-        code=fingerprint(workflow.basedir, ["workflow_scripts/cluster.py"]),
     log:
         "results/logs/cluster/{clustering}.log",
     conda:
         "../envs/archgauge.yaml"
     resources:
         gpu=0,
+    params:
+        settings=lambda w: cluster_settings(config, w.clustering),
+        seed=lambda w: config["clusterings"][w.clustering]["seed"],
+        code=fingerprint(workflow.basedir, ["workflow_scripts/cluster.py"]),
     script:
         "../workflow_scripts/cluster.py"
 
@@ -71,13 +75,13 @@ rule memberships:
         graphs="results/graphs/{family}.parquet",
     output:
         memberships="results/memberships/{clustering}/{family}.parquet",
-    params:
-        code=fingerprint(workflow.basedir, ["workflow_scripts/memberships.py"]),
     log:
         "results/logs/memberships/{clustering}/{family}.log",
     conda:
         "../envs/archgauge.yaml"
     resources:
         gpu=0,
+    params:
+        code=fingerprint(workflow.basedir, ["workflow_scripts/memberships.py"]),
     script:
         "../workflow_scripts/memberships.py"

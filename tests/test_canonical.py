@@ -150,7 +150,13 @@ def test_who_shares_with_whom_counts():
         build.output(build.add(ends))
         return only(build.finish())
 
-    variants = [chains([-1] * 4), chains([0, 0, 1, 1]), chains([0, 1, 0, 1]), chains([0, 0, 0, 0]), chains([0, 1, 0, 2])]
+    variants = [
+        chains([-1] * 4),
+        chains([0, 0, 1, 1]),
+        chains([0, 1, 0, 1]),
+        chains([0, 0, 0, 0]),
+        chains([0, 1, 0, 2]),
+    ]
     assert len(set(variants)) == len(variants)
 
 

@@ -88,7 +88,11 @@ def test_a_dear_predictor_runs_at_its_own_sizes():
 @pytest.mark.parametrize(
     ("module", "keys", "message"),
     [
-        ("embedding_gp", {}, "predictors.new.encoder: expected a key encoder, because .* embedding_gp reads an embedding"),
+        (
+            "embedding_gp",
+            {},
+            "predictors.new.encoder: expected a key encoder, because .* embedding_gp reads an embedding",
+        ),
         ("fuzzy_ensemble", {"encoder": "random"}, "predictors.new.clustering: expected a key clustering, because"),
         ("macs", {"encoder": "random"}, "predictors.new.encoder: expected no key encoder, because .* does not read"),
     ],

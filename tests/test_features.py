@@ -9,7 +9,7 @@ from archgauge.graphs.operations import ACTIVATIONS, VOCABULARY, Kind, KindTable
 
 CONV = Kind("conv", ((32, 16, 64),), ((16, 8, 128),), (3, 5), (2, 2), (1, 2), (1, 1), 1, True)
 
-# label (row of GENNAPE's operation file), weighted, kernel height, kernel width, bias | H, H, W, W over 256, C, C over 512
+# label (row of GENNAPE's file), weighted, kernel height and width, bias | H, H, W, W over 256, C, C over 512
 BY_HAND = [
     (CONV, [3, 1, 3, 5, 1], [32 / 256, 16 / 256, 16 / 256, 8 / 256, 64 / 512, 128 / 512]),
     (
@@ -52,10 +52,11 @@ def test_gennapes_features_by_hand(kind, categories, numbers):
 
 
 def test_labels_are_the_rows_of_gennapes_file():
-    rows = (
-        "oov Input Output Conv Depthwise BatchNorm ReLU ReLU6 MatMul Add Mul Concat Maxpool Avgpool Sigmoid Tanh Swish GeLU "
-        "Paddings Mean SpacetoBatchND BatchtoSpaceND SpacetoDepthND DepthtoSpaceND Global Identity Zero"
-    ).split()
+    named = (
+        "oov Input Output Conv Depthwise BatchNorm ReLU ReLU6 MatMul Add Mul Concat Maxpool Avgpool Sigmoid Tanh Swish "
+        "GeLU Paddings Mean SpacetoBatchND BatchtoSpaceND SpacetoDepthND DepthtoSpaceND Global Identity Zero"
+    )
+    rows = named.split()
     theirs = {
         "batch_norm": "BatchNorm",
         "linear": "MatMul",
@@ -73,7 +74,11 @@ def test_labels_are_the_rows_of_gennapes_file():
 
 
 def test_every_operation_has_features_within_the_cardinalities():
-    kinds = [Kind(operation, ((8, 8, 4),), ((8, 8, 4),), (3, 3), groups=1) for operation in VOCABULARY if operation != "constant"]
+    kinds = [
+        Kind(operation, ((8, 8, 4),), ((8, 8, 4),), (3, 3), groups=1)
+        for operation in VOCABULARY
+        if operation != "constant"
+    ]
     kinds.append(Kind("constant", (), ((1, 1, 4),), extra='{"trainable":true}'))
     for features in (gennape(kinds), extended(kinds)):
         assert features.categories.shape == (len(VOCABULARY), 5)

@@ -29,9 +29,14 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(error), whole_file(str(path)) as temporary:
-        temporary.write_bytes(b"half")
-        raise error
+
+    def write() -> None:
+        with whole_file(str(path)) as temporary:
+            temporary.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(error):
+        write()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
 

@@ -111,7 +111,8 @@ def test_every_kind_comes_back_from_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("kind", 10_000), ("kind", -1), ("edge_source", 10_000), ("edge_source", -1), ("edge_target", 10_000)]
+    ("column", "value"),
+    [("kind", 10_000), ("kind", -1), ("edge_source", 10_000), ("edge_source", -1), ("edge_target", 10_000)],
 )
 def test_an_index_outside_is_named(column, value):
     graphs = random_graphs(10)
@@ -119,7 +120,9 @@ def test_an_index_outside_is_named(column, value):
     lists = table[column].to_pylist()
     lists[7][-1] = value
     broken = table.set_column(table.column_names.index(column), column, pa.array(lists, pa.list_(pa.int32())))
-    with pytest.raises(GraphError, match="the indices of a computation graph at x/7: expected nodes of its own graph and"):
+    with pytest.raises(
+        GraphError, match="the indices of a computation graph at x/7: expected nodes of its own graph and"
+    ):
         table_to_graphs(broken, graphs.kinds)
 
 
@@ -199,5 +202,5 @@ def test_damaged_pages_are_named_when_their_row_group_is_reached(tmp_path):
 def test_graphs_without_a_column_are_refused(tmp_path):
     graphs = random_graphs(5)
     pq.write_table(graphs_to_table(graphs, columns_of(graphs)).drop(["edge_slot"]), tmp_path / "g.parquet")
-    with pytest.raises(TableError, match="the columns of a Parquet table.*expected edge_slot: list"):
+    with pytest.raises(TableError, match=r"the columns of a Parquet table.*expected edge_slot: list"):
         next(iter_graphs(tmp_path / "g.parquet", graphs.kinds))

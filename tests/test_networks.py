@@ -227,5 +227,10 @@ def test_a_module_by_hand():
     unit = ["conv", "batch_norm", "relu"]
     assert names[:15] == ["input", *unit, *unit, *unit, *unit, "add", "conv"]
     assert graph.kind.dtype == INDEX
-    assert [graph.kinds[kind].kernel[0] for kind in graph.kind[:14] if graph.kinds[kind].operation == "conv"] == [3, 1, 3, 1]
+    assert [graph.kinds[kind].kernel[0] for kind in graph.kind[:14] if graph.kinds[kind].operation == "conv"] == [
+        3,
+        1,
+        3,
+        1,
+    ]
     assert names[-3:] == ["global_avg_pool", "linear", "output"]

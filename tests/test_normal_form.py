@@ -70,7 +70,9 @@ def test_a_sum_that_is_read_twice_stays():
 
 def test_a_sum_that_broadcasts_stays():
     build, x = started()
-    small = build.node(Kind("add", ((1, 1, 4),), ((1, 1, 4),)), [build.global_avg_pool(x), build.constant((1, 1, 4), True)])
+    small = build.node(
+        Kind("add", ((1, 1, 4),), ((1, 1, 4),)), [build.global_avg_pool(x), build.constant((1, 1, 4), True)]
+    )
     graph = finished(build, build.node(ADD, [x, small]))
     assert operations(graph).count("add") == 2
 
@@ -116,7 +118,12 @@ def test_what_reads_only_zeros_is_zero(operation):
         "conv": lambda: build.conv(dead, 4, 3, bias=True),
         "pool": lambda: build.pool(dead, "avg_pool", 3),
     }[operation]()
-    assert operations(live(finished(build, build.add([x, build.same("relu", x), dead])))) == ["input", "relu", "add", "output"]
+    assert operations(live(finished(build, build.add([x, build.same("relu", x), dead])))) == [
+        "input",
+        "relu",
+        "add",
+        "output",
+    ]
 
 
 def test_a_sum_of_zeros_is_zero_and_a_product_with_one_too():
@@ -213,7 +220,9 @@ def _tagged(graph: Graphs) -> Graphs:
     kinds, kind = KindTable(), []
     for node, row in enumerate(graph.kind):
         old = graph.kinds[row]
-        kind.append(kinds.index(replace(old, extra=f"{node}") if old.operation in ("conv", "linear", "batch_norm") else old))
+        kind.append(
+            kinds.index(replace(old, extra=f"{node}") if old.operation in ("conv", "linear", "batch_norm") else old)
+        )
     return replace(graph, kinds=kinds, kind=np.array(kind, np.int32))
 
 

@@ -129,7 +129,11 @@ def test_a_failing_model_is_left_in_training_mode():
 @pytest.mark.parametrize(
     ("model", "example", "message"),
     [
-        (nn.Conv2d(3, 4, 3), torch.zeros(1, 5, 8, 8), r"inputs of shape \[\(1, 5, 8, 8\)\], got RuntimeError.*Check the"),
+        (
+            nn.Conv2d(3, 4, 3),
+            torch.zeros(1, 5, 8, 8),
+            r"inputs of shape \[\(1, 5, 8, 8\)\], got RuntimeError.*Check the",
+        ),
         (nn.Linear(3, 4), torch.zeros(1, 5), "the forward pass of a model to trace at Linear"),
         (nn.Bilinear(3, 4, 5), torch.zeros(1, 3), "got TypeError"),
     ],
@@ -208,7 +212,7 @@ def test_unknown_operations_are_other_nodes_with_their_name():
 def test_one_graph_is_realised_at_a_time():
     kinds = KindTable()
     both = concatenate([rekind(graph, kinds) for graph in FAMILY_GRAPHS[:2]])
-    with pytest.raises(GraphError, match="the number of graphs at archgauge.*: expected 1, got 2. Pick one"):
+    with pytest.raises(GraphError, match=r"the number of graphs at archgauge.*: expected 1, got 2. Pick one"):
         realise(both)
 
 
@@ -271,6 +275,19 @@ def test_squeeze_and_excite_comes_back_and_computes_the_same(linear):
         mine.data = theirs.data
     torch.testing.assert_close(model(x), block(x))
     assert only(trace(model, x)) == only(graph)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 2), (1, 3), (-2, None), (-3, -1)])
+def test_slices_of_channels_come_back(first, last):
+    class Slice(nn.Module):
+        def forward(self, x):
+            return x[:, first:last]
+
+    x = torch.randn(1, 4, 5, 5)
+    graph = trace(Slice(), x)
+    assert listed(graph) == ["input", "slice", "output"]
+    assert torch.equal(realise(graph)(x), x[:, first:last])
+    assert only(trace(realise(graph), x)) == only(graph)
 
 
 def test_linear_layers_over_tokens_count_every_token():

@@ -54,12 +54,15 @@ def test_an_empty_table_is_a_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "columns", [{**ROWS, "extra": [1, 2]}, {name: ROWS[name] for name in ("arch_id", "spec")}, {**ROWS, "arch": ["a", "b"]}]
+    "columns",
+    [{**ROWS, "extra": [1, 2]}, {name: ROWS[name] for name in ("arch_id", "spec")}, {**ROWS, "arch": ["a", "b"]}],
 )
 def test_writing_other_columns_is_refused_and_leaves_the_old_file(tmp_path, columns):
     path = tmp_path / "t.parquet"
     write_table(path, pa.table(ROWS), ARCHITECTURES)
-    with pytest.raises(TableError, match=r"the columns of a table to write at .*t\.parquet: expected arch_id: string, family: dict"):
+    with pytest.raises(
+        TableError, match=r"the columns of a table to write at .*t\.parquet: expected arch_id: string, family: dict"
+    ):
         write_table(path, pa.table(columns), ARCHITECTURES)
     assert read_table(path, ARCHITECTURES).to_pydict() == ROWS
     assert os.listdir(tmp_path) == ["t.parquet"]
@@ -85,7 +88,9 @@ def test_a_failing_stream_leaves_nothing(tmp_path):
 def test_a_column_that_is_missing_or_of_another_type_is_named(tmp_path):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"arch_id": ["a"], "label": ["x"], "value": [1], "unit": ["percent"]}), path)
-    with pytest.raises(TableError, match=r"the columns of a Parquet table.*expected value: double, got arch_id: string"):
+    with pytest.raises(
+        TableError, match=r"the columns of a Parquet table.*expected value: double, got arch_id: string"
+    ):
         read_table(path, LABELS)
     pq.write_table(pa.table({"arch_id": ["a"]}), path)
     with pytest.raises(TableError, match=r"expected spec: string, got arch_id: string\. Delete the file and run"):
@@ -109,7 +114,9 @@ def test_a_truncated_table_is_named(tmp_path, keep):
     write_table(path, _spectra(0, 2_000), SPECTRA)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep) if isinstance(keep, float) else keep])
-    with pytest.raises(TableError, match=f"a Parquet table at {re.escape(str(path))}: expected a whole file, got Arrow"):
+    with pytest.raises(
+        TableError, match=f"a Parquet table at {re.escape(str(path))}: expected a whole file, got Arrow"
+    ):
         read_table(path, SPECTRA)
 
 
@@ -122,7 +129,7 @@ def test_damaged_pages_are_named(tmp_path):
     content = bytearray(path.read_bytes())
     content[100:4_000] = bytes(3_900)
     path.write_bytes(content)
-    with pytest.raises(TableError, match="expected a whole file, got .*Delete the file and run the workflow again"):
+    with pytest.raises(TableError, match=r"expected a whole file, got .*Delete the file and run the workflow again"):
         read_table(path, SPECTRA)
 
 
@@ -133,7 +140,9 @@ def test_a_missing_table_is_named(tmp_path):
 
 def test_every_contract_starts_with_its_key_and_has_no_column_twice():
     contracts = {name: value for name, value in vars(schemas).items() if isinstance(value, pa.Schema)}
-    assert {"ARCHITECTURES", "LABELS", "GRAPHS", "KINDS", "SPECTRA", "SPLITS", "PREDICTIONS", "METRICS"} <= set(contracts)
+    assert {"ARCHITECTURES", "LABELS", "GRAPHS", "KINDS", "SPECTRA", "SPLITS", "PREDICTIONS", "METRICS"} <= set(
+        contracts
+    )
     for name, schema in contracts.items():
         assert len(set(schema.names)) == len(schema.names), name
         assert all(field.name == field.name.lower() for field in schema), name

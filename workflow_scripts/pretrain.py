@@ -8,8 +8,8 @@ import torch
 from archgauge import job
 from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
 from archgauge.graphs.store import GraphStore
-from archgauge.pretraining.trainer import PretrainingConfig, Source, losses_table, pretrain
 from archgauge.predictors.inputs import read_matrix
+from archgauge.pretraining.trainer import PretrainingConfig, Source, losses_table, pretrain
 from archgauge.schemas import LOSSES, SPECTRA, write_table
 
 
@@ -37,9 +37,7 @@ def main(
         sources = [_source(store, path) for store, path in zip(stores, spectra, strict=True)]
         config = PretrainingConfig(**training, eigenvalues=eigenvalues)
         resume = encoder.with_name(f".{encoder.name}.resume")
-        history = pretrain(
-            model, sources, config, seed=seed, resume=resume, fingerprint=fingerprint, report=report
-        )
+        history = pretrain(model, sources, config, seed=seed, resume=resume, fingerprint=fingerprint, report=report)
     model.save(encoder)
     write_table(losses, losses_table(name, history), LOSSES)
 

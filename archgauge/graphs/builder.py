@@ -136,7 +136,7 @@ class GraphBuilder:
         result = (*shapes[0][:2], sum(shape[2] for shape in shapes))
         return self.node(Kind("concat", (result,), (result,)), values)
 
-    def node(self, kind: Kind, inputs: Sequence[Value], weight_id: int = -1) -> Value:
+    def node(self, kind: Kind, inputs: Sequence[Value], weight_id: int = -1) -> int:
         """Any node, from its kind."""
         index = self._append((self.kinds.index(kind), kind.outputs), inputs)
         if weight_id >= 0:

@@ -1,5 +1,7 @@
 """A hash that isomorphic graphs share, whatever the order of their nodes."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from archgauge.graphs.graph import Graphs
@@ -54,7 +56,7 @@ def _edges_by_reader_level(graphs: Graphs) -> list[np.ndarray]:
     level = graphs.level[graphs.edge_source]
     order = np.lexsort((graphs.edge_source, -level))
     ends = np.searchsorted(-level[order], -np.arange(level.max(initial=-1), -2, -1))
-    return [order[first:last] for first, last in zip(ends[:-1], ends[1:], strict=True)]
+    return [order[first:last] for first, last in pairwise(ends)]
 
 
 def _absorb_sharing(graphs: Graphs, colour: np.ndarray) -> np.ndarray:

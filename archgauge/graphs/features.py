@@ -93,9 +93,7 @@ def extended(kinds: Iterable[Kind]) -> NodeFeatures:
     ]
     attributes = ("kernel_height", "kernel_width", "stride_height", "stride_width", "dilation_height", "dilation_width")
     names = [f"log_{name}" for name in (*_RESOLUTION, *attributes, "groups", "macs", "params")]
-    return NodeFeatures(
-        base.categories, base.cardinality, np.hstack(numbers).astype(np.float32), (*base.names, *names)
-    )
+    return NodeFeatures(base.categories, base.cardinality, np.hstack(numbers).astype(np.float32), (*base.names, *names))
 
 
 _RESOLUTION = ("H_in", "H_out", "W_in", "W_out", "C_in", "C_out")

@@ -1,6 +1,7 @@
 """Normal forms: sums merged into n-ary ones, and the live graph, from which dead branches are pruned."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def edges_by_level(graphs: Graphs) -> list[np.ndarray]:
     level = graphs.level[graphs.edge_target]
     order = np.argsort(level, kind="stable")
     ends = np.searchsorted(level[order], np.arange(1, level.max(initial=0) + 2))
-    return [order[first:last] for first, last in zip(ends[:-1], ends[1:], strict=True)]
+    return [order[first:last] for first, last in pairwise(ends)]
 
 
 def _vanished(graphs: Graphs) -> np.ndarray:
@@ -143,7 +144,7 @@ def _rebuilt(
     edge_output: np.ndarray,
     into: np.ndarray | None = None,
 ) -> Graphs:
-    """The graphs with the nodes `keep` and the edges `edges`; `into` moves targets. Slots of variadic nodes close up."""
+    """The graphs with the nodes `keep` and the edges `edges`; `into` moves targets. Variadic nodes close up slots."""
     target = graphs.edge_target[edges] if into is None else into[graphs.edge_target[edges]]
     inside = keep[target] & keep[edge_source[edges]]
     edges, target = edges[inside], target[inside]

@@ -71,8 +71,8 @@ def path_statistics(graphs: Graphs) -> np.ndarray:
     """Statistics of the paths from an input to an output of B live graphs: (B, F) float64, columns `FEATURES`.
 
     Parallel edges make paths of their own. The whole graph comes first. Then it is cut at every node that all its
-    paths pass; the segments between two cuts that have more than one path are described alike and averaged, so the
-    statistics of a cell come out whatever skeleton a family puts around it. Where there is no path (a dead graph) or
+    paths pass; the segments between two cuts that have more than one path are described alike and averaged: what
+    sets cells apart shows, however often a skeleton repeats them. Where there is no path (a dead graph) or
     no such segment, its columns are zero.
 
     Raises:

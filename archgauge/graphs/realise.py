@@ -79,7 +79,8 @@ class RealisedGraph(nn.Module):
         Returns:
             The output, or a tuple of them where the graph has several.
         """
-        waiting, values, outputs = iter(inputs), {}, []
+        waiting, outputs = iter(inputs), []
+        values: dict[int, tuple[Tensor, ...]] = {}
         for node, kind, layer, sources, done in self._plan:
             taken = [values[source][output] for source, output in sources]
             if kind.operation == "input":
@@ -87,12 +88,12 @@ class RealisedGraph(nn.Module):
             elif kind.operation == "output":
                 outputs.append(taken[0])
                 continue
+            elif layer is None:
+                result = _run(kind, taken, inputs[0])
             elif kind.operation == "constant":
                 result = self.layers[layer]()
-            elif layer is not None:
-                result = self.layers[layer](_fitted(taken[0], kind))
             else:
-                result = _run(kind, taken, inputs[0])
+                result = self.layers[layer](_fitted(taken[0], kind))
             values[node] = result if isinstance(result, tuple) else (result,)
             for source in done:
                 del values[source]

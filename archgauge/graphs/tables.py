@@ -53,8 +53,9 @@ def _converted(to_graph: ToGraph, chunk: pa.Table) -> tuple[Graphs, dict[str, np
             parts.append(to_graph(spec, kinds))
         except ArchgaugeError as error:
             where = f"{arch_id}, {error.where}"
-            named = {"expected": error.expected, "got": error.got, "remedy": error.remedy}
-            raise type(error)(error.checked, where=where, **named) from error
+            raise type(error)(
+                error.checked, where=where, expected=error.expected, got=error.got, remedy=error.remedy
+            ) from error
     graphs = concatenate(parts)
     columns = {
         "arch_id": np.array(arch_ids),

@@ -122,7 +122,7 @@ class _Tracer(TorchDispatchMode):
 
 
 def _convolution(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
-    x, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args
+    x, weight, bias, stride, padding, dilation, transposed, _, groups = args
     if transposed or x.dim() != 4 or tracer.root(weight) is None:
         return _other(tracer, result, args, kwargs, func)
     kind = Kind(
@@ -197,12 +197,12 @@ def _cat(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
 
 
 def _slice(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
-    x, axis, first, last, step = _filled(args, 5, [None, 0, 0, None, 1])
+    x, axis, first, _, step = _filled(args, 5, [None, 0, 0, None, 1])
     if result.shape == x.shape:
         return _alias(tracer, result, args, kwargs, func)
     if axis != 1 or x.dim() == 3 or step != 1:
         return _other(tracer, result, args, kwargs, func)
-    first = first or 0
+    first = (first or 0) % x.shape[1]
     bounds = f"[{first},{first + result.shape[1]}]"
     return tracer.bind(result, tracer.node(Kind("slice", (_shape(x),), (_shape(result),), extra=bounds), [x]))
 
@@ -290,7 +290,7 @@ _HANDLERS: dict[Any, Callable] = {
         }.items()
         for packet in packets
     },
-    **{packet: _alias for packet in _ALIASES},
+    **dict.fromkeys(_ALIASES, _alias),
 }
 
 
