@@ -139,11 +139,9 @@ def test_a_corrupt_cache_is_built_again(tmp_path, damage):
 
 def test_a_cache_of_another_table_or_version_is_built_again(tmp_path, monkeypatch):
     paths = write_graphs(tmp_path)
-    GraphStore(*paths)
+    sizes = GraphStore(*paths).node_count.tolist()
     write_graphs(tmp_path, SPECS[::-1])
-    batch = GraphStore(*paths).batch(np.array([0]))
-    assert as_lists(batch) == as_lists(GraphStore(*paths).batch(np.array([0])))
-    assert len(batch.kind) == len(live(nb201.to_graph(SPECS[-1])).kind)
+    assert GraphStore(*paths).node_count.tolist() == sizes[::-1] != sizes
     monkeypatch.setattr(store, "_FORMAT", b"another")
     before = cache_of(paths[0]).read_bytes()
     GraphStore(*paths)

@@ -1,0 +1,41 @@
+"""No label of a target family reaches a zero-shot prediction, and no label at all reaches an encoder."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def needed_for(target: str, folder: Path) -> set[str]:
+    """All files that the jobs which make `target` from nothing would read or write."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder, "-n", target]
+    # Any folder will do: a dry run opens no table.
+    done = subprocess.run([*command, "--config", "tables_dir=tables"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return set(re.findall(r"results/[\w/.]+", done.stdout + done.stderr))
+
+
+@pytest.mark.parametrize("predictor", CONFIG["experiments"]["zero_shot"]["predictors"])
+def test_zero_shot_predictions_see_no_label_of_the_target(predictor, tmp_path):
+    files = needed_for(f"results/predictions/zero_shot/{predictor}.parquet", tmp_path)
+    assert "results/labels/nb101.parquet" in files
+    assert not {name for name in files if name.startswith("results/labels/")} - {"results/labels/nb101.parquet"}
+
+
+@pytest.mark.parametrize("predictor", CONFIG["experiments"]["zero_shot"]["predictors"])
+def test_inductive_rows_use_encoders_that_never_saw_the_target(predictor):
+    encoder = CONFIG["predictors"][predictor].get("encoder", "random")
+    assert CONFIG["encoders"][encoder]["families"] == ["nb101"]
+
+
+@pytest.mark.parametrize("encoder", CONFIG["encoders"])
+def test_encoders_see_no_label(encoder, tmp_path):
+    files = needed_for(f"results/encoders/{encoder}.pt", tmp_path)
+    assert f"results/encoders/{encoder}.pt" in files
+    assert not [name for name in files if name.startswith(("results/labels", "results/splits"))]
