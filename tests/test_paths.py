@@ -87,7 +87,7 @@ def expected_of_paths(graph: Graphs, parts: list[list[list]], prefix: str) -> di
             row |= {f"{moment}_{name}": take(values) for name, values in counts.items()}
         if prefix:
             bins = np.minimum(counts["weighted"], 3)
-            row |= {f"share_{k}_weighted": np.mean(bins == k) for k in range(4)}
+            row |= {f"paths_{k}_weighted": min(len(paths), 1000) * np.mean(bins == k) for k in range(4)}
         rows.append(row)
     return {f"{prefix}{name}": float(np.mean([row[name] for row in rows])) for name in (rows[0] if rows else ())}
 
@@ -170,7 +170,7 @@ def test_a_network_of_more_paths_than_a_float_counts():
     assert row["std_spatial"] == pytest.approx(np.sqrt(600 * 2 / 9), rel=1e-9)
     assert (row["min_spatial"], row["max_spatial"], row["segments"]) == (0, 600, 600)
     assert row["segment_log_paths"] == pytest.approx(np.log(3))
-    assert row["segment_share_0_weighted"] == pytest.approx(1 / 3)
+    assert row["segment_paths_0_weighted"] == pytest.approx(1)
 
 
 def test_a_skip_past_everything_leaves_one_segment():
@@ -184,6 +184,7 @@ def test_a_skip_past_everything_leaves_one_segment():
     row = dict(zip(FEATURES, path_statistics(live(build.finish()))[0], strict=True))
     assert row["segments"] == 1
     assert row["segment_log_paths"] == pytest.approx(80 * np.log(2))
+    assert sum(row[f"segment_paths_{k}_weighted"] for k in range(4)) == pytest.approx(1000)
 
 
 def test_every_path_of_a_cell_is_found_whatever_the_skeleton():

@@ -22,7 +22,10 @@ CLASSES = ("spatial", "pointwise", "depthwise", "weighted", "pool", "layer")
 """Classes of operations that are counted along paths; see `_classes_of`. Activations follow the layers."""
 
 SHARES = 4
-"""Shares of paths with 0, 1, 2, and with 3 or more weighted operations."""
+"""Paths are told apart by their weighted operations: 0, 1, 2, and 3 or more."""
+
+MOST_PATHS = 1000.0
+"""Paths of a segment are counted up to here: a cell has a few, a network without cuts more than a float can hold."""
 
 CHUNK_GRAPHS = 1000
 """Graphs that are swept at a time: some 130,000 nodes of NAS-Bench-201, 50 MB."""
@@ -34,8 +37,7 @@ _COSTS = ("log_nodes", "depth", "log_macs", "log_params")
 def _names() -> tuple[str, ...]:
     paths = ["log_paths", *(f"{moment}_{name}" for moment in _MOMENTS for name in CLASSES)]
     counts = [f"nodes_{name}" for name in CLASSES]
-    shares = [f"share_{k}_weighted" for k in range(SHARES)]
-    segment = [f"segment_{name}" for name in (*paths, *shares)]
+    segment = [f"segment_{name}" for name in (*paths, *(f"paths_{k}_weighted" for k in range(SHARES)))]
     return ("dead", *paths, *counts, *_COSTS, "segments", *segment)
 
 
@@ -249,5 +251,8 @@ def _averaged(segments: _Paths, graph: np.ndarray, n_graphs: int) -> np.ndarray:
     branching = segments.log_count > 0.5 * np.log(2)  # between one path and two
     graph, found = graph[branching], segments.rows(branching)
     count = np.bincount(graph, minlength=n_graphs)
-    sums = [np.bincount(graph, column, minlength=n_graphs) for column in _summary(found).T]
+    summary = _summary(found)
+    # Numbers of paths, not shares, tell a wide cell from a narrow one.
+    summary[:, -SHARES:] *= np.exp(np.minimum(found.log_count, np.log(MOST_PATHS)))[:, None]
+    sums = [np.bincount(graph, column, minlength=n_graphs) for column in summary.T]
     return np.column_stack([count, *(total / np.maximum(count, 1) for total in sums)])

@@ -50,19 +50,32 @@ class PercentGp:
                 remedy="Choose a label whose unit is percent.",
             )
         self.standard_ = Standardiser.fit(features)
-        target = -np.log(CEILING_PCT - accuracy_pct)
+        target = error_logs(accuracy_pct)
         self.offset_, self.scale_ = target.mean(), target.std() or 1.0
         self.model_ = MaternGp().fit(self._placed(features), (target - self.offset_) / self.scale_)
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Predict percent accuracy: (N, F) -> (N,)."""
-        target = self.model_.predict(self._placed(features))
-        return CEILING_PCT - np.exp(-(target * self.scale_ + self.offset_))
+        return percent(self.predict_target(features))
+
+    def predict_target(self, features: np.ndarray) -> np.ndarray:
+        """Predict on the scale that is learnt, -log(101 - accuracy): (N, F) -> (N,)."""
+        return self.model_.predict(self._placed(features)) * self.scale_ + self.offset_
 
     def _placed(self, features: np.ndarray) -> np.ndarray:
         """Standardised features over the root of their number: unrelated rows lie some sqrt(2) apart."""
         return self.standard_(features) / np.sqrt(max(1, self.standard_.varying.sum()))
+
+
+def error_logs(accuracy_pct: np.ndarray) -> np.ndarray:
+    """-log(101 - accuracy), (N,)."""
+    return -np.log(CEILING_PCT - accuracy_pct)
+
+
+def percent(error_log: np.ndarray) -> np.ndarray:
+    """The accuracies in percent of (N,) values of `error_logs`."""
+    return CEILING_PCT - np.exp(-error_log)
 
 
 class MaternGp:
