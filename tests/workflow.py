@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = "tests/config.tiny.yaml"
@@ -181,18 +182,30 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Finished:
-    """The tiny workflow, run once. Tests work on copies."""
-    folder = tmp_path_factory.mktemp("finished")
-    spy = folder / "spy"
-    spy.mkdir()
-    (spy / "sitecustomize.py").write_text(_SPY)
-    told = folder / "told"
+    """The tiny workflow, run once, also when several processes run the tests. Tests work on copies."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, plan = shared / "finished", shared / "finished" / "plan.txt"
+    with FileLock(shared / "finished.lock"):
+        if not plan.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of another process, which failed
+            plan.write_text(_finish(folder))
+    told = [json.loads(path.read_text()) for path in (folder / "told").iterdir()]
+    loaded = {name: frozenset(modules) for name, modules in told}
+    return Finished(Project(folder / "project"), loaded, _planned(plan.read_text()))
+
+
+def _finish(folder: Path) -> str:
+    """Run the workflow under the spy and return what a dry run said before."""
+    spy, told = folder / "spy", folder / "told"
+    spy.mkdir(parents=True)
     told.mkdir()
+    (spy / "sitecustomize.py").write_text(_SPY)
     project = Project.new(folder / "project")
-    jobs = project.planned()
+    plan = project.finish("--dry-run")
     project.finish(PYTHONPATH=f"{project.root}{os.pathsep}{spy}", ARCHGAUGE_TEST_SPY=str(told))
-    loaded = dict(json.loads(path.read_text()) for path in told.iterdir())
-    return Finished(project, {name: frozenset(modules) for name, modules in loaded.items()}, jobs)
+    return plan
 
 
 def _planned(output: str) -> dict[str, Planned]:
