@@ -11,8 +11,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 run: setup
 	@$(SNAKEMAKE)
-	@find results/tables results/figures -newer results/report.html 2>&1 | grep -q . && $(SNAKEMAKE) --report results/report.html || true
+	@$(MAKE) --no-print-directory results/report.html
 	@$(BIN)/archgauge where
+
+results/report.html: $(wildcard results/tables/*.md results/figures/*.svg)
+	@$(SNAKEMAKE) --report $@
 
 test: setup
 	@$(BIN)/python -m pytest

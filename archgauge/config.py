@@ -1,6 +1,6 @@
 """Checking the configuration before any job starts, and answering what the rules ask of it.
 
-Standard library, PyYAML and jsonschema only: the Snakefile imports this on every call.
+The Snakefile imports this on every call, so it imports nothing heavy.
 """
 
 import ast
@@ -14,6 +14,7 @@ import jsonschema
 import yaml
 
 from archgauge.errors import ConfigError
+from archgauge.evaluation.published import published
 from archgauge.fingerprint import PACKAGE_ROOT, choices
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
@@ -37,6 +38,8 @@ def check(config: Config) -> None:
     for name, family in config["families"].items():
         _choice(f"families.{name}", name, choices(*PLUGINS["family"]))
         _keywords(f"families.{name}.graph", family["graph"], _signature("archgauge.families", name, "to_graph"))
+        if family["labels"]["source"] is not None:
+            _choice(f"families.{name}.labels.source", family["labels"]["source"], _label_sources(name))
     _check_encoders(config)
     _check_predictors(config)
     for name, experiment in config["experiments"].items():
@@ -44,7 +47,7 @@ def check(config: Config) -> None:
     for name, search in config["searches"].items():
         _check_search(f"searches.{name}", search, config)
     for name, table in config["tables"].items():
-        _choice(f"tables.{name}.experiment", table["experiment"], config["experiments"])
+        _check_table(f"tables.{name}", table, config)
     for name, figure in config["figures"].items():
         _check_figure(f"figures.{name}", figure, config)
 
@@ -71,13 +74,23 @@ def sizes(config: Config, experiment: str, predictor: str) -> list[int]:
 def label_path(config: Config, family: str) -> str | None:
     """Where a family's labels are read from; None where the source finds them itself."""
     labels = config["families"][family]["labels"]
+    if not has_labels(config, family):
+        raise ConfigError(
+            "the labels of a family",
+            where=f"families.{family}.labels",
+            expected="a source that can be read",
+            got=f"source {labels['source']!r} and tables_dir {config['tables_dir']!r}",
+            remedy="Set tables_dir to the folder of collected tables, or name another source.",
+        )
     if labels["source"] == "tables":
         return str(Path(config["tables_dir"]) / f"{family}.parquet")
     return labels["path"]
 
 
 def family_files(config: Config, encoder: str, pattern: str) -> list[str]:
-    """One file for each family that an encoder is pretrained on."""
+    """One file for each family that an encoder is pretrained on; none where it stays as initialised."""
+    if config["encoders"][encoder]["training"] is None:
+        return []
     return [pattern.format(family) for family in config["encoders"][encoder]["families"]]
 
 
@@ -307,6 +320,9 @@ def _check_predictors(config: Config) -> None:
             if key in predictor:
                 _choice(f"{where}.{key}", predictor[key], known)
         _check_needs(where, predictor)
+        if "clustering" in predictor:
+            clustered = config["clusterings"][predictor["clustering"]]["encoder"]
+            _choice(f"{where}.encoder", predictor["encoder"], [clustered])
         signature = _signature("archgauge.predictors", predictor["module"], "Predictor")
         _keywords(f"{where}.settings", {**predictor.get("settings", {}), "seed": 0}, signature)
 
@@ -332,6 +348,18 @@ def _check_experiment(where: str, experiment: Config, config: Config) -> None:
     for predictor in experiment["predictors"]:
         _choice(f"{where}.predictors", predictor, config["predictors"])
     _choice(f"{where}.headline", experiment["headline"], experiment["predictors"])
+
+
+def _check_table(where: str, table: Config, config: Config) -> None:
+    _choice(f"{where}.experiment", table["experiment"], config["experiments"])
+    experiment = config["experiments"][table["experiment"]]
+    for metric in table["metrics"]:
+        _choice(f"{where}.metrics", metric, experiment["metrics"])
+    for size in table["n_train"]:
+        _choice(f"{where}.n_train", size, experiment["n_train"])
+    for number in table.get("published", []):
+        _choice(f"{where}.published", number["predictor"], experiment["predictors"])
+        published(*number["source"])
 
 
 def _check_search(where: str, search: Config, config: Config) -> None:
@@ -379,14 +407,14 @@ def _check_figure(where: str, figure: Config, config: Config) -> None:
             _choice(f"{where}.{key}", name, config[known])
 
 
-def _choice(where: str, name: str, known: Iterable[str]) -> None:
+def _choice(where: str, name: Any, known: Iterable[Any]) -> None:
     known = list(known)
     if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
+        close = difflib.get_close_matches(str(name), map(str, known), 1)
         raise ConfigError(
             "a name in the configuration",
             where=where,
-            expected=f"one of {', '.join(known) or 'none, because none is configured'}",
+            expected=f"one of {', '.join(map(str, known)) or 'none, because none is configured'}",
             got=repr(name),
             remedy=f"Did you mean {close[0]!r}?" if close else "Correct config.yaml.",
         )
@@ -440,6 +468,17 @@ def _fields(module: str, member: str) -> dict[str, tuple[str, bool]]:
     assert isinstance(node, ast.ClassDef)
     fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
     return {item.target.id: (ast.unparse(item.annotation), item.value is not None) for item in fields}  # type: ignore[union-attr]
+
+
+def _label_sources(family: str) -> list[str]:
+    """Names of a family's LABEL_SOURCES, read without importing the module."""
+    tree = ast.parse(PACKAGE_ROOT.joinpath("archgauge", "families", f"{family}.py").read_text())
+    found = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "LABEL_SOURCES"
+    ]
+    return [ast.literal_eval(key) for value in found if isinstance(value, ast.Dict) for key in value.keys if key]
 
 
 def _member(module: str, member: str) -> ast.ClassDef | ast.FunctionDef:

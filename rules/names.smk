@@ -42,7 +42,8 @@ TABLES = [
 FIGURES = [
     name
     for name, figure in config["figures"].items()
-    if figure.get("experiment", EXPERIMENTS[0]) in EXPERIMENTS
+    if figure.get("experiment") in (None, *EXPERIMENTS)
+    and ("label_family" not in figure or has_labels(config, figure["label_family"]))
 ]
 
 

@@ -32,7 +32,7 @@ rule predict:
     conda:
         "../envs/archgauge.yaml"
     resources:
-        gpu=lambda w: int("encoder" in config["predictors"][w.predictor]),
+        gpu=0,
     params:
         settings=lambda w: predict_settings(config, w.experiment, w.predictor),
         code=lambda w: fingerprint(

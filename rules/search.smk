@@ -10,7 +10,7 @@ rule search:
     conda:
         "../envs/archgauge.yaml"
     resources:
-        gpu=lambda w: int("encoder" in guide_of(config, w.search, w.strategy)),
+        gpu=0,
     params:
         settings=lambda w: search_settings(config, w.search, w.strategy),
         code=lambda w: fingerprint(

@@ -57,6 +57,20 @@ def test_the_shipped_configurations_are_valid():
         ("experiments.few_labels.n_train", [], r"experiments.few_labels.n_train: .* got \[\] should be non-empty"),
         ("experiments.few_labels.spilts", 5, "experiments.few_labels: expected one of the keys protocol, family"),
         ("tables.nb201_few_labels.experiment", "few", "tables.nb201_few_labels.experiment: expected one of few_labels"),
+        (
+            "families.nb201.labels",
+            {"source": "analogg", "path": None},
+            r"nb201.labels.source: expected one of tables, analog",
+        ),
+        ("experiments.few_labels.metrics", ["spearmann"], r"experiments.few_labels.metrics.0: expected pattern"),
+        (
+            "tables.nb201_few_labels.populations",
+            ["withoutnone"],
+            r"tables.nb201_few_labels.populations.0: expected enum",
+        ),
+        ("tables.nb201_few_labels.metrics", ["ndcg@7"], r"tables.nb201_few_labels.metrics: expected one of spearman"),
+        ("tables.nb201_few_labels.n_train", [51], r"tables.nb201_few_labels.n_train: expected one of 20, 50"),
+        ("predictors.cl_fcm_flops.encoder", "random", r"predictors.cl_fcm_flops.encoder: expected one of cl_nb101"),
         ("figures.pretraining.encoders", ["cl"], "figures.pretraining.encoders: expected one of cl_nb101"),
     ],
 )
@@ -103,7 +117,7 @@ def test_a_predictor_names_what_it_reads_and_nothing_else(module, keys, message)
 
 
 def test_tables_of_a_predictor_follow_from_its_needs():
-    both = {"module": "fuzzy_ensemble", "title": "New", "encoder": "random", "clustering": "fcm_nb101"}
+    both = {"module": "fuzzy_ensemble", "title": "New", "encoder": "cl_nb101", "clustering": "fcm_nb101"}
     config = changed("predictors.new", both)
     config["predictors"]["paths"] = {"module": "structural_gp", "title": "Paths"}
     check(config)

@@ -14,7 +14,17 @@ CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 def needed_for(target: str, folder: Path) -> set[str]:
     """All files that the jobs which make `target` from nothing would read or write."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder, "-n", target]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        ROOT / "Snakefile",
+        "--directory",
+        folder,
+        "-n",
+        target,
+    ]
     # Any folder will do: a dry run opens no table.
     done = subprocess.run([*command, "--config", "tables_dir=tables"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ from archgauge import job
 from archgauge.evaluation.labels import label_values
 from archgauge.evaluation.results import Truth, metric_rows
 from archgauge.evaluation.splits import cells_without_none
+from archgauge.predictors.inputs import check_same_rows
 from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, METRICS, PREDICTIONS, SPLITS, read_table, write_table
 
 
@@ -25,13 +26,15 @@ def main(
     family, label = settings["family"], settings["label"]
     table = read_table(architectures, ARCHITECTURES, ["arch_id", "spec"])
     arch_id = table["arch_id"].to_numpy()
+    hashes = read_table(graphs, GRAPHS, ["arch_id", "live_hash"])
+    check_same_rows(hashes, graphs, arch_id, architectures)
     cell = import_module(f"archgauge.families.{family}").cell
     truth = Truth(
         family=family,
         label=label,
         arch_id=arch_id,
         accuracy_pct=label_values(read_table(labels, LABELS), label, arch_id),
-        live_hash=read_table(graphs, GRAPHS, ["live_hash"])["live_hash"].to_numpy(),
+        live_hash=hashes["live_hash"].to_numpy(),
         without_none=cells_without_none([cell(spec) for spec in table["spec"].to_pylist()]),
     )
     rows = metric_rows(

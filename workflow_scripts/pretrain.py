@@ -8,9 +8,9 @@ import torch
 from archgauge import job
 from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
 from archgauge.graphs.store import GraphStore
-from archgauge.predictors.inputs import read_matrix
+from archgauge.predictors.inputs import check_same_rows, read_matrix
 from archgauge.pretraining.trainer import PretrainingConfig, Source, losses_table, pretrain
-from archgauge.schemas import LOSSES, SPECTRA, write_table
+from archgauge.schemas import LOSSES, SPECTRA, read_table, write_table
 
 
 def main(
@@ -44,6 +44,7 @@ def main(
 
 def _source(store: GraphStore, spectra: Path) -> Source:
     """Every distinct live graph once: to an encoder, equal ones are the same sample."""
+    check_same_rows(read_table(spectra, SPECTRA, ["arch_id"]), spectra, store.arch_id, store.path)
     rows = np.sort(np.unique(store.live_hash, return_index=True)[1])
     return Source(store, rows, read_matrix(spectra, SPECTRA, "eigenvalues")[rows])
 

@@ -10,9 +10,14 @@ from archgauge.evaluation.published import Published, published
 from archgauge.evaluation.tables import Heading, Note, ResultTable, pivot
 
 _POPULATION_NOTES = {
-    "without_none": "The 4,096 cells without the operation `none`, the set that papers report on, less training cells.",
+    "without_none": "Cells without `none`, the 4,096 of NAS-Bench-201 that papers report on, less training cells.",
     "unseen_functions": "Without cells whose live graph equals that of a training cell.",
     "all": "All cells less training cells.",
+}
+_ZERO_SHOT_NOTES = {
+    "without_none": "Cells without the operation `none`, the 4,096 of NAS-Bench-201 that papers report on.",
+    "unseen_functions": "All cells: none was learnt from.",
+    "all": "All cells: none was learnt from.",
 }
 _HEADLINE_NOTE = "Named in the configuration before the run; the others are compared with it."
 _METRIC_NAMES = {"spearman": "ρ", "kendall": "τ", "mae": "MAE (pp)"}
@@ -32,7 +37,8 @@ def experiment_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTa
         choice: _column(*choice, zero_shot=settings["protocol"] == "zero_shot")
         for choice in product(settings["metrics"], settings["populations"], settings["n_train"])
     }
-    notes = [Note(_POPULATION_NOTES[choice[1]], column=column.text) for choice, column in columns.items()]
+    texts = _ZERO_SHOT_NOTES if settings["protocol"] == "zero_shot" else _POPULATION_NOTES
+    notes = [Note(texts[choice[1]], column=column.text) for choice, column in columns.items()]
     notes.append(Note(_HEADLINE_NOTE, row=titles[settings["headline"]]))
     notes += [Note(text, row=titles[name]) for name, text in settings["notes"].items()]
     return pivot(

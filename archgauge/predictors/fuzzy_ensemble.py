@@ -75,4 +75,4 @@ class Predictor:
     def _inputs(self, population: Population) -> tuple[Tensor, Tensor]:
         """Embeddings (N, D) on the training scale, and memberships (N, C)."""
         embedding = self.standard_(column(population, "embedding", "fuzzy_ensemble")).astype(np.float32)
-        return torch.from_numpy(embedding), torch.from_numpy(column(population, "membership", "fuzzy_ensemble"))
+        return torch.from_numpy(embedding), torch.tensor(column(population, "membership", "fuzzy_ensemble"))

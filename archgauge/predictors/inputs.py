@@ -40,15 +40,24 @@ def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) ->
     return Population(store.arch_id, store.macs.astype(float), store.params.astype(float), **columns)
 
 
-def _column(table: pa.Table, name: str, store: GraphStore, path: Path) -> pa.ChunkedArray:
-    if not np.array_equal(table["arch_id"].to_numpy(), store.arch_id):
+def check_same_rows(found: pa.Table, path: Path, arch_id: np.ndarray, other: Path) -> None:
+    """Check that a table holds the architectures `arch_id` (N,) of another one, in the same order.
+
+    Raises:
+        TableError: when it does not; joined by position, its rows would stand beside the wrong architectures.
+    """
+    if not np.array_equal(found["arch_id"].to_numpy(), arch_id):
         raise TableError(
             "the architectures of a table",
             where=path,
-            expected=f"those of {store.path}, in the same order",
-            got=f"{len(table)} architectures, others or in another order",
+            expected=f"those of {other}, in the same order",
+            got=f"{len(found)} architectures, others or in another order",
             remedy="Delete the file and run the workflow again.",
         )
+
+
+def _column(table: pa.Table, name: str, store: GraphStore, path: Path) -> pa.ChunkedArray:
+    check_same_rows(table, path, store.arch_id, store.path)
     return table[name]
 
 
