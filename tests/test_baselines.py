@@ -220,10 +220,11 @@ def test_take_selects_every_column(index):
     column = np.arange(4.0)
     cells = tuple(Cell(("input", f"op{i}", "output"), ((0, 1), (1, 2))) for i in range(4))
     matrix = np.arange(8, dtype=np.float32).reshape(4, 2)
-    whole = Population(column.astype(object), column, column, cells, matrix, matrix, (None, np.arange(4)))
+    columns = {"cells": cells, "embedding": matrix, "membership": matrix + 1, "structure": matrix + 2}
+    whole = Population(column.astype(object), column, column, **columns, graphs=(None, np.arange(4)))
     part, rows = whole.take(index), np.arange(4)[index]
     assert len(part) == len(rows)
-    for name in ("arch_id", "macs", "params", "embedding", "membership"):
+    for name in ("arch_id", "macs", "params", "embedding", "membership", "structure"):
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rows])
     assert part.cells == tuple(cells[row] for row in rows)
     np.testing.assert_array_equal(part.graphs[1], rows)

@@ -17,10 +17,12 @@ from archgauge.config import check
 from archgauge.errors import ConfigError
 from archgauge.families import nb101, nb201
 from archgauge.fingerprint import choices
+from archgauge.graphs.paths import write_structures
 from archgauge.graphs.tables import convert
+from archgauge.predictors.inputs import list_column
 from archgauge.predictors.params import Predictor as Params
 from archgauge.predictors.population import Population
-from archgauge.schemas import ARCHITECTURES, LABELS, METRICS, TRACES, read_table, write_table
+from archgauge.schemas import ARCHITECTURES, EMBEDDINGS, LABELS, METRICS, TRACES, read_table, write_table
 from archgauge.search import evolution, random_search
 from archgauge.search.guide import NoGuide, PredictorGuide
 from archgauge.search.oracle import Oracle, SearchError
@@ -384,9 +386,14 @@ def test_from_tables_to_a_table_and_a_figure(tmp_path):
     """All strategies as configured, on 130 cells: traces, metrics, table and figure agree with each other."""
     specs = nb201.sample(130, np.random.default_rng(0))
     rows = [{"arch_id": nb201.arch_id(spec), "family": "nb201", "spec": spec} for spec in specs]
-    files = {name: tmp_path / f"{name}.parquet" for name in ("architectures", "graphs", "kinds", "labels", "metrics")}
+    names = ("architectures", "graphs", "kinds", "structures", "embeddings", "labels", "metrics")
+    files = {name: tmp_path / f"{name}.parquet" for name in names}
     write_table(files["architectures"], pa.Table.from_pylist(rows, ARCHITECTURES), ARCHITECTURES)
     convert(files["architectures"], nb201.to_graph, files["graphs"], files["kinds"], 1)
+    write_structures(files["graphs"], files["kinds"], files["structures"])
+    vectors = list_column(np.random.default_rng(2).normal(size=(130, 4)))
+    embeddings = pa.table({"arch_id": [row["arch_id"] for row in rows], "embedding": vectors})
+    write_table(files["embeddings"], embeddings, EMBEDDINGS)
     accuracy = 50 + np.random.default_rng(1).permutation(130) / 10
     labels = {"arch_id": [row["arch_id"] for row in rows], "label": [LABEL] * 130, "value": accuracy}
     write_table(files["labels"], pa.table(labels | {"unit": ["percent"] * 130}), LABELS)

@@ -7,7 +7,10 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from workflow import NOTHING, SETTINGS, Finished, Project
+
+ROOT = Path(__file__).parents[1]
 
 # Printed by a project whose `fingerprint` tells what it hashed.
 _TELL = """
@@ -35,11 +38,16 @@ MODULES = [
     "archgauge.job",
 ]
 
+TINY = yaml.safe_load((ROOT / "tests" / "config.tiny.yaml").read_text())
+
 SETTINGS_OF = {
     "clusterings.fcm_nb101.n_clusters": (4, ["cluster"]),
     "encoders.cl_nb101_nb201.seed": (1, ["pretrain encoder=cl_nb101_nb201"]),
     "experiments.few_labels.splits": (3, ["split experiment=few_labels"]),
-    "experiments.few_labels.metrics": (["spearman"], ["evaluate experiment=few_labels"]),
+    "experiments.few_labels.metrics": (
+        [*TINY["experiments"]["few_labels"]["metrics"], "precision@5"],
+        ["evaluate experiment=few_labels"],
+    ),
     "families.nb101.sample": (31, ["tabulate family=nb101"]),
     "spectrum.eigenvalues": (20, ["spectra", "pretrain"]),
 }
