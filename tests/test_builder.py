@@ -42,8 +42,8 @@ def test_the_shape_of_a_pool_is_pytorchs(operation, kernel, stride, padding):
 def test_shapes_of_the_other_operations():
     build, x = started()
     assert build.shape(build.batch_norm(x)) == build.shape(build.same("silu", x)) == (9, 7, 8)
-    assert build.shape(build.slice(x, 3)) == (9, 7, 3)
-    assert build.shape(build.concat([x, build.slice(x, 3), x])) == (9, 7, 19)
+    assert build.shape(build.slice(x, "channels", 0, 3)) == (9, 7, 3)
+    assert build.shape(build.concat([x, build.slice(x, "channels", 0, 3), x])) == (9, 7, 19)
     assert build.shape(build.global_avg_pool(x)) == (1, 1, 8)
     assert build.shape(build.linear(build.global_avg_pool(x), 10)) == (1, 1, 10)
     assert build.shape(build.constant((1, 1, 5), True)) == (1, 1, 5)
@@ -84,7 +84,7 @@ def test_one_value_needs_no_sum_and_no_concatenation():
 )
 def test_wrong_shapes_are_named(combine, values, message):
     build, x = started()
-    made = {"x": x, "y": build.slice(x, 3)}
+    made = {"x": x, "y": build.slice(x, "channels", 0, 3)}
     if "z" in values:
         made["z"] = build.conv(x, 8, 3, stride=2)
     with pytest.raises(GraphError, match=message):

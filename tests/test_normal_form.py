@@ -14,7 +14,7 @@ from archgauge.graphs.builder import GraphBuilder
 from archgauge.graphs.canonical import canonical_hash
 from archgauge.graphs.graph import Graphs, concatenate
 from archgauge.graphs.normal_form import edges_by_level, live, merge_sums
-from archgauge.graphs.operations import Kind, KindTable
+from archgauge.graphs.operations import Kind, KindTable, as_extra
 from archgauge.graphs.realise import realise
 
 SHAPE = (8, 8, 4)
@@ -137,7 +137,7 @@ def test_a_sum_of_zeros_is_zero_and_a_product_with_one_too():
 
 def test_a_vanished_part_of_a_concatenation_stays_as_zeros_of_its_shape():
     build, x = started()
-    dead = build.slice(build.same("zero", x), 3)
+    dead = build.slice(build.same("zero", x), "channels", 0, 3)
     graph = live(finished(build, build.concat([dead, x])))
     assert operations(graph) == ["input", "zero", "concat", "output"]
     zero = graph.kinds[graph.kind[1]]
@@ -221,7 +221,9 @@ def _tagged(graph: Graphs) -> Graphs:
     for node, row in enumerate(graph.kind):
         old = graph.kinds[row]
         kind.append(
-            kinds.index(replace(old, extra=f"{node}") if old.operation in ("conv", "linear", "batch_norm") else old)
+            kinds.index(
+                replace(old, extra=as_extra(tag=node)) if old.operation in ("conv", "linear", "batch_norm") else old
+            )
         )
     return replace(graph, kinds=kinds, kind=np.array(kind, np.int32))
 

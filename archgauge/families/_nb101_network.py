@@ -76,7 +76,7 @@ def _operation(build: GraphBuilder, x: Value, operation: str, channels: int) -> 
 
 
 def _truncated(build: GraphBuilder, x: Value, channels: int) -> Value:
-    return x if build.shape(x)[2] == channels else build.slice(x, channels)
+    return x if build.shape(x)[2] == channels else build.slice(x, "channels", 0, channels)
 
 
 def _conv_bn_relu(build: GraphBuilder, x: Value, channels: int, kernel: int) -> Value:

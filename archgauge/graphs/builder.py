@@ -8,7 +8,7 @@ import numpy as np
 from archgauge.errors import GraphError
 from archgauge.graphs.graph import INDEX, Graphs
 from archgauge.graphs.normal_form import merge_sums, shared_ids
-from archgauge.graphs.operations import Kind, KindTable, Pair, Shape
+from archgauge.graphs.operations import BATCH_NORM_EPS, LEAKY_RELU_SLOPE, Kind, KindTable, Pair, Shape, as_extra
 
 Value = int | tuple[int, int]
 """What a node yields: its index, or (index, output) for an output other than the first."""
@@ -44,25 +44,59 @@ class GraphBuilder:
 
     def constant(self, shape: Shape, trainable: bool) -> Value:
         """A bare parameter or buffer."""
-        return self.node(Kind("constant", (), (shape,), extra=f'{{"trainable":{str(trainable).lower()}}}'), ())
+        return self.node(Kind("constant", (), (shape,), extra=as_extra(trainable=trainable)), ())
 
     def conv(
-        self, x: Value, channels: int, kernel: int | Pair, *, stride: int = 1, groups: int = 1, bias: bool = False
+        self,
+        x: Value,
+        channels: int,
+        kernel: int | Pair,
+        *,
+        stride: int | Pair = 1,
+        padding: int | Pair | None = None,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
     ) -> Value:
-        """A convolution padded by half its kernel, as the skeletons of cell families use it."""
-        key = ("conv", self.shape(x), channels, kernel, stride, groups, bias)
+        """A convolution; padding that keeps the size of an odd kernel at stride 1, unless said."""
+        key = ("conv", self.shape(x), channels, kernel, stride, padding, dilation, groups, bias)
         found = self._known.get(key)
         if found is None:
-            size = _pair(kernel)
-            found = self._remember(key, conv_kind(self.shape(x), channels, size, stride, _half(size), groups, bias))
+            found = self._remember(key, conv_kind(*key[1:]))
         return self._append(found, (x,))
 
-    def pool(self, x: Value, operation: str, kernel: int, *, stride: int = 1, padding: int | None = None) -> Value:
-        """A "max_pool" or "avg_pool"; the average does not count padding. Half the kernel is padded unless said."""
-        key = (operation, self.shape(x), kernel, stride, padding)
+    def conv_transpose(
+        self, x: Value, channels: int, kernel: int, *, stride: int, padding: int, output_padding: int = 0, bias: bool
+    ) -> Value:
+        """A square transposed convolution."""
+        height, width, _ = before = self.shape(x)
+        grown = kernel + output_padding - 2 * padding
+        after = ((height - 1) * stride + grown, (width - 1) * stride + grown, channels)
+        sizes = (_pair(kernel), _pair(stride), _pair(padding), (1, 1), 1, bias)
+        extra = as_extra(output_padding=[output_padding] * 2 if output_padding else None)
+        return self.node(Kind("conv_transpose", (before,), (after,), *sizes, extra=extra), (x,))
+
+    def pool(
+        self,
+        x: Value,
+        operation: str,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        ceil: bool = False,
+        counts_padding: bool = False,
+    ) -> Value:
+        """A "max_pool" or "avg_pool". Half the kernel is padded unless said.
+
+        Args:
+            ceil: whether the last window may hang over the edge.
+            counts_padding: whether an average divides by the whole window also at the edge.
+        """
+        key = (operation, self.shape(x), kernel, stride, padding, ceil, counts_padding)
         found = self._known.get(key)
         if found is None:
-            found = self._remember(key, pool_kind(self.shape(x), operation, kernel, stride, padding))
+            found = self._remember(key, pool_kind(self.shape(x), operation, *key[2:]))
         return self._append(found, (x,))
 
     def linear(self, x: Value, channels: int, *, bias: bool = True) -> Value:
@@ -70,12 +104,13 @@ class GraphBuilder:
         height, width, _ = before = self.shape(x)
         return self.node(Kind("linear", (before,), ((height, width, channels),), bias=bias), (x,))
 
-    def batch_norm(self, x: Value, *, affine: bool = True) -> Value:
+    def batch_norm(self, x: Value, *, affine: bool = True, eps: float = BATCH_NORM_EPS) -> Value:
         """A batch normalisation."""
-        key = ("batch_norm", self.shape(x), affine)
+        key = ("batch_norm", self.shape(x), affine, eps)
         found = self._known.get(key)
         if found is None:
-            found = self._remember(key, Kind("batch_norm", (key[1],), (key[1],), affine=affine))
+            extra = as_extra(eps=None if eps == BATCH_NORM_EPS else eps)
+            found = self._remember(key, Kind("batch_norm", (key[1],), (key[1],), affine=affine, extra=extra))
         return self._append(found, (x,))
 
     def same(self, operation: str, x: Value) -> Value:
@@ -86,15 +121,36 @@ class GraphBuilder:
             found = self._remember(key, Kind(operation, (key[1],), (key[1],)))
         return self._append(found, (x,))
 
+    def leaky_relu(self, x: Value, slope: float) -> Value:
+        """A ReLU that lets `slope` of a negative value through."""
+        extra = as_extra(slope=None if slope == LEAKY_RELU_SLOPE else slope)
+        return self.node(Kind("leaky_relu", (self.shape(x),), (self.shape(x),), extra=extra), (x,))
+
     def global_avg_pool(self, x: Value) -> Value:
         """The mean over height and width."""
         before = self.shape(x)
         return self.node(Kind("global_avg_pool", (before,), ((1, 1, before[2]),)), (x,))
 
-    def slice(self, x: Value, last: int) -> Value:
-        """The channels below `last`."""
-        height, width, _ = before = self.shape(x)
-        return self.node(Kind("slice", (before,), ((height, width, last),), extra=f"[0,{last}]"), (x,))
+    def slice(self, x: Value, axis: str, first: int, last: int) -> Value:
+        """What lies from `first` to below `last` along "height", "width" or "channels"."""
+        height, width, channels = before = self.shape(x)
+        size = last - first
+        after: dict[str, Shape] = {"height": (size, width, channels), "width": (height, size, channels)}
+        return self.node(
+            Kind("slice", (before,), (tuple(after),), extra=as_extra(axis=axis, first=first, last=last)), (x,)
+        )
+
+    def pad(self, x: Value, left: int, right: int, top: int, bottom: int) -> Value:
+        """An image with a frame of zeros."""
+        height, width, channels = before = self.shape(x)
+        after = (height + top + bottom, width + left + right, channels)
+        return self.node(Kind("pad", (before,), (after,), extra=as_extra(frame=[left, right, top, bottom])), (x,))
+
+    def upsample(self, x: Value, scale: int) -> Value:
+        """Each pixel repeated `scale` times along both axes."""
+        height, width, channels = before = self.shape(x)
+        after = (height * scale, width * scale, channels)
+        return self.node(Kind("upsample", (before,), (after,), extra=as_extra(scale=scale)), (x,))
 
     def add(self, values: Sequence[Value]) -> Value:
         """The sum; of one value, the value itself.
@@ -179,29 +235,42 @@ class GraphBuilder:
         return len(self._kind) - 1
 
 
-def conv_kind(before: Shape, channels: int, kernel: Pair, stride: int, padding: Pair, groups: int, bias: bool) -> Kind:
-    """The kind of a convolution with square stride and no dilation."""
-    height, width = (_strided(size, k, stride, p) for size, k, p in zip(before[:2], kernel, padding, strict=True))
-    return Kind(
-        "conv", (before,), ((height, width, channels),), kernel, (stride, stride), padding, (1, 1), groups, bias
-    )
+def conv_kind(
+    before: Shape,
+    channels: int,
+    kernel: int | Pair,
+    stride: int | Pair,
+    padding: int | Pair | None,
+    dilation: int,
+    groups: int,
+    bias: bool,
+) -> Kind:
+    """The kind of a convolution; `GraphBuilder.conv` says what the arguments mean."""
+    reach = [dilation * (size - 1) + 1 for size in _pair(kernel)]
+    around = (reach[0] // 2, reach[1] // 2) if padding is None else _pair(padding)
+    sizes = zip(before[:2], reach, _pair(stride), around, strict=True)
+    height, width = ((size + 2 * edge - span) // step + 1 for size, span, step, edge in sizes)
+    attributes = (_pair(kernel), _pair(stride), around, _pair(dilation), groups, bias)
+    return Kind("conv", (before,), ((height, width, channels),), *attributes)
 
 
-def pool_kind(before: Shape, operation: str, kernel: int, stride: int, padding: int | None) -> Kind:
-    """The kind of a square pool; an average does not count the padding."""
+def pool_kind(
+    before: Shape, operation: str, kernel: int, stride: int, padding: int | None, ceil: bool, counts_padding: bool
+) -> Kind:
+    """The kind of a square pool; `GraphBuilder.pool` says what the arguments mean."""
     padding = kernel // 2 if padding is None else padding
-    height, width = (_strided(size, kernel, stride, padding) for size in before[:2])
-    sizes = ((kernel, kernel), (stride, stride), (padding, padding), (1, 1))
-    return Kind(operation, (before,), ((height, width, before[2]),), *sizes)
+    height, width = (_pooled(size, kernel, stride, padding, ceil) for size in before[:2])
+    hangs_over = (height, width) != tuple(_pooled(size, kernel, stride, padding, False) for size in before[:2])
+    extra = as_extra(ceil=hangs_over or None, counts_padding=bool(counts_padding and padding) or None)
+    sizes = (_pair(kernel), _pair(stride), _pair(padding), (1, 1))
+    return Kind(operation, (before,), ((height, width, before[2]),), *sizes, extra=extra)
 
 
-def _strided(size: int, kernel: int, stride: int, padding: int) -> int:
-    return (size + 2 * padding - kernel) // stride + 1
+def _pooled(size: int, kernel: int, stride: int, padding: int, ceil: bool) -> int:
+    """How many windows there are; one that begins behind the input and its left padding is none."""
+    windows = (size + 2 * padding - kernel + (stride - 1) * ceil) // stride + 1
+    return windows - (ceil and (windows - 1) * stride >= size + padding)
 
 
 def _pair(kernel: int | Pair) -> Pair:
     return (kernel, kernel) if isinstance(kernel, int) else kernel
-
-
-def _half(kernel: Pair) -> Pair:
-    return kernel[0] // 2, kernel[1] // 2

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 Shape = tuple[int, int, int]
 Pair = tuple[int, int]
@@ -18,8 +19,11 @@ COMMUTATIVE = frozenset({"add", "mul"})
 VARIADIC = frozenset({"add", "mul", "concat"})
 """Operations with any number of inputs; their kind lists the shape of the result as its one input."""
 
+BATCH_NORM_EPS = 1e-5
+LEAKY_RELU_SLOPE = 0.01
+
 ACTIVATIONS = ("relu", "relu6", "sigmoid", "tanh", "silu", "gelu", "hardswish", "hardsigmoid", "leaky_relu")
-WEIGHTED = frozenset({"conv", "linear"})
+WEIGHTED = frozenset({"conv", "conv_transpose", "linear"})
 
 VOCABULARY = (
     "input",
@@ -27,16 +31,19 @@ VOCABULARY = (
     "constant",  # a bare parameter or buffer that takes part in the computation (class token, layer scale)
     "zero",  # zeros of its output's shape, whatever comes in
     "conv",
+    "conv_transpose",  # `extra` holds its output_padding where there is one
     "linear",
-    "batch_norm",
-    *ACTIVATIONS,
-    "max_pool",
-    "avg_pool",
+    "batch_norm",  # `extra` holds its eps where that is not 1e-5
+    *ACTIVATIONS,  # `extra` holds a leaky_relu's slope where that is not 0.01
+    "max_pool",  # of pools, `extra` says whether the last window may hang over (ceil)
+    "avg_pool",  # and whether an average counts the padding (counts_padding)
     "global_avg_pool",
+    "upsample",  # each pixel repeated; `extra` holds the scale
+    "pad",  # zeros around an image; `extra` holds [left, right, top, bottom]
     "add",
     "mul",
     "concat",
-    "slice",  # a range of channels; `extra` holds [first, last + 1]
+    "slice",  # a range along one axis; `extra` holds the axis (height, width, channels), first and last + 1
     "other",  # an operation outside the vocabulary; `extra` holds its name and arguments
 )
 
@@ -55,7 +62,7 @@ class Kind:
         groups: of a convolution, 0 where it means nothing.
         bias: whether a convolution or a linear layer has one.
         affine: whether a normalisation has scale and shift.
-        extra: canonical JSON of what has no column of its own, or "".
+        extra: canonical JSON object of the settings that have no column of their own, or "".
     """
 
     operation: str
@@ -76,6 +83,9 @@ class Kind:
         if self.operation == "conv":
             (height, width, channels), fan_in = self.outputs[0], self.inputs[0][2] // self.groups
             return height * width * channels * fan_in * self.kernel[0] * self.kernel[1]
+        if self.operation == "conv_transpose":
+            (height, width, channels), fan_out = self.inputs[0], self.outputs[0][2] // self.groups
+            return height * width * channels * fan_out * self.kernel[0] * self.kernel[1]
         if self.operation == "linear":
             (height, width, channels), fan_in = self.outputs[0], self.inputs[0][2]
             return height * width * channels * fan_in
@@ -85,7 +95,7 @@ class Kind:
     def params(self) -> int:
         """Trainable parameters."""
         channels = self.outputs[0][2] if self.outputs else 0
-        if self.operation == "conv":
+        if self.operation in ("conv", "conv_transpose"):
             weight = channels * (self.inputs[0][2] // self.groups) * self.kernel[0] * self.kernel[1]
             return weight + channels * self.bias
         if self.operation == "linear":
@@ -94,8 +104,13 @@ class Kind:
             return 2 * channels * self.affine
         if self.operation == "constant":
             height, width, channels = self.outputs[0]
-            return height * width * channels * json.loads(self.extra)["trainable"]
+            return height * width * channels * self.settings["trainable"]
         return 0
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings in `extra`."""
+        return json.loads(self.extra or "{}")
 
     @cached_property
     def digest(self) -> int:
@@ -131,3 +146,9 @@ class KindTable:
 
     def __iter__(self):
         return iter(self._kinds)
+
+
+def as_extra(**settings: Any) -> str:
+    """The `extra` of a kind: canonical JSON of the settings that are not None, or ""."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    return json.dumps(given, sort_keys=True, separators=(",", ":")) if given else ""

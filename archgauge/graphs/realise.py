@@ -1,6 +1,5 @@
 """From a computation graph to the network that it describes, ready to train."""
 
-import json
 from collections.abc import Callable
 from functools import reduce
 
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from archgauge.errors import GraphError
 from archgauge.graphs.graph import Graphs
-from archgauge.graphs.operations import Kind, Shape
+from archgauge.graphs.operations import BATCH_NORM_EPS, LEAKY_RELU_SLOPE, Kind, Shape
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -21,7 +20,6 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "hardswish": F.hardswish,
     "hardsigmoid": F.hardsigmoid,
-    "leaky_relu": F.leaky_relu,
 }
 
 
@@ -123,16 +121,25 @@ def _layer(kind: Kind, node: int) -> nn.Module | None:
             before, after = kind.inputs[0][2], kind.outputs[0][2]
             sizes = (kind.kernel, kind.stride, kind.padding, kind.dilation)
             return nn.Conv2d(before, after, *sizes, kind.groups, kind.bias)
+        case "conv_transpose":
+            before, after = kind.inputs[0][2], kind.outputs[0][2]
+            around = kind.settings.get("output_padding", 0)
+            sizes = (kind.kernel, kind.stride, kind.padding, around)
+            return nn.ConvTranspose2d(before, after, *sizes, kind.groups, kind.bias, kind.dilation)
         case "linear":
             return nn.Linear(kind.inputs[0][2], kind.outputs[0][2], kind.bias)
         case "batch_norm":
-            return _BatchNorm(kind.outputs[0][2], affine=kind.affine)
+            return _BatchNorm(kind.outputs[0][2], kind.settings.get("eps", BATCH_NORM_EPS), affine=kind.affine)
         case "max_pool":
-            return nn.MaxPool2d(kind.kernel, kind.stride, kind.padding)
+            ceil = kind.settings.get("ceil", False)
+            return nn.MaxPool2d(kind.kernel, kind.stride, kind.padding, ceil_mode=ceil)
         case "avg_pool":
-            return nn.AvgPool2d(kind.kernel, kind.stride, kind.padding, count_include_pad=False)
+            ceil, counts_padding = (kind.settings.get(name, False) for name in ("ceil", "counts_padding"))
+            return nn.AvgPool2d(kind.kernel, kind.stride, kind.padding, ceil, counts_padding)
+        case "leaky_relu":
+            return nn.LeakyReLU(kind.settings.get("slope", LEAKY_RELU_SLOPE))
         case "constant":
-            return _Constant((1, *_axes(kind.outputs[0])), json.loads(kind.extra)["trainable"])
+            return _Constant((1, *_axes(kind.outputs[0])), kind.settings["trainable"])
         case "other":
             raise GraphError(
                 "the operation of a node to realise",
@@ -154,8 +161,12 @@ def _run(kind: Kind, taken: list[Tensor], example: Tensor) -> Tensor:
         case "concat":
             return torch.cat(_aligned(taken), 1)
         case "slice":
-            first, last = json.loads(kind.extra)
-            return taken[0][:, first:last]
+            axis = ("channels", "height", "width").index(kind.settings["axis"]) + 1
+            return taken[0].narrow(axis, kind.settings["first"], kind.settings["last"] - kind.settings["first"])
+        case "pad":
+            return F.pad(taken[0], kind.settings["frame"])
+        case "upsample":
+            return F.interpolate(taken[0], scale_factor=kind.settings["scale"])
         case "global_avg_pool":
             return taken[0].mean((2, 3))
         case "zero" if taken:
@@ -177,7 +188,7 @@ def _fitted(x: Tensor, kind: Kind) -> Tensor:
     """A vector as the image of one pixel that a convolution reads, and the other way round for a linear layer."""
     if kind.operation == "linear":
         return x.flatten(1) if x.dim() == 4 else x
-    return _image(x) if kind.operation in ("conv", "max_pool", "avg_pool") else x
+    return _image(x) if kind.operation in ("conv", "conv_transpose", "max_pool", "avg_pool") else x
 
 
 def _aligned(values: list[Tensor]) -> list[Tensor]:

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from archgauge.errors import GraphError
 from archgauge.graphs.builder import GraphBuilder, Value
 from archgauge.graphs.graph import Graphs
-from archgauge.graphs.operations import Kind, KindTable, Shape
+from archgauge.graphs.operations import BATCH_NORM_EPS, LEAKY_RELU_SLOPE, Kind, KindTable, Shape, as_extra
 
 aten = torch.ops.aten
 
@@ -92,7 +92,7 @@ class _Tracer(TorchDispatchMode):
         if id(tensor) not in self._values:
             root = self.root(tensor)
             trainable = root is not None and id(root) in self._trainable
-            kind = Kind("constant", (), (_parameter_shape(tensor),), extra=json.dumps({"trainable": trainable}))
+            kind = Kind("constant", (), (_parameter_shape(tensor),), extra=as_extra(trainable=trainable))
             self.bind(tensor, self.node(kind, [], root))
         return self._values[id(tensor)]
 
@@ -122,11 +122,11 @@ class _Tracer(TorchDispatchMode):
 
 
 def _convolution(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
-    x, weight, bias, stride, padding, dilation, transposed, _, groups = args
-    if transposed or x.dim() != 4 or tracer.root(weight) is None:
+    x, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args
+    if x.dim() != 4 or tracer.root(weight) is None:
         return _other(tracer, result, args, kwargs, func)
     kind = Kind(
-        "conv",
+        "conv_transpose" if transposed else "conv",
         (_shape(x),),
         (_shape(result),),
         tuple(weight.shape[2:]),
@@ -135,6 +135,7 @@ def _convolution(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
         tuple(dilation),
         groups,
         bias is not None,
+        extra=as_extra(output_padding=list(output_padding) if any(output_padding) else None),
     )
     return tracer.bind(result, tracer.node(kind, [x], weight, bias))
 
@@ -156,13 +157,15 @@ def _mm(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
 
 def _batch_norm(tracer: _Tracer, result: tuple[Tensor, ...], args, kwargs, func) -> None:
     x, weight, bias = args[:3]
-    kind = Kind("batch_norm", (_shape(x),), (_shape(x),), affine=weight is not None)
+    eps = args[-1]
+    extra = as_extra(eps=None if eps == BATCH_NORM_EPS else eps)
+    kind = Kind("batch_norm", (_shape(x),), (_shape(x),), affine=weight is not None, extra=extra)
     tracer.bind(result[0], tracer.node(kind, [x], weight, bias))
 
 
 def _max_pool(tracer: _Tracer, result: tuple[Tensor, Tensor], args, kwargs, func) -> None:
-    x, kernel, stride, padding, dilation, ceil = _filled(args, 6, [None, None, [], [0, 0], [1, 1], False])
-    if ceil or list(dilation) != [1, 1]:
+    x, kernel, stride, padding, dilation, _ = _filled(args, 6, [None, None, [], [0, 0], [1, 1], False])
+    if list(dilation) != [1, 1]:
         return _other(tracer, result[0], args, kwargs, func)
     kind = _pool_kind("max_pool", x, result[0], kernel, stride, padding)
     return tracer.bind(result[0], tracer.node(kind, [x]))
@@ -170,10 +173,11 @@ def _max_pool(tracer: _Tracer, result: tuple[Tensor, Tensor], args, kwargs, func
 
 def _avg_pool(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
     defaults = [None, None, [], [0, 0], False, True, None]
-    x, kernel, stride, padding, ceil, count_padding, divisor = _filled(args, 7, defaults)
-    if ceil or divisor is not None or (count_padding and any(padding)):
+    x, kernel, stride, padding, _, count_padding, divisor = _filled(args, 7, defaults)
+    if divisor is not None:
         return _other(tracer, result, args, kwargs, func)
-    return tracer.bind(result, tracer.node(_pool_kind("avg_pool", x, result, kernel, stride, padding), [x]))
+    kind = _pool_kind("avg_pool", x, result, kernel, stride, padding, count_padding)
+    return tracer.bind(result, tracer.node(kind, [x]))
 
 
 def _mean(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
@@ -200,11 +204,29 @@ def _slice(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
     x, axis, first, _, step = _filled(args, 5, [None, 0, 0, None, 1])
     if result.shape == x.shape:
         return _alias(tracer, result, args, kwargs, func)
-    if axis != 1 or x.dim() == 3 or step != 1:
+    if axis == 0 or x.dim() != 4 or step != 1:
         return _other(tracer, result, args, kwargs, func)
-    first = (first or 0) % x.shape[1]
-    bounds = f"[{first},{first + result.shape[1]}]"
-    return tracer.bind(result, tracer.node(Kind("slice", (_shape(x),), (_shape(result),), extra=bounds), [x]))
+    first = (first or 0) % x.shape[axis]
+    name = ("channels", "height", "width")[axis - 1]
+    extra = as_extra(axis=name, first=first, last=first + result.shape[axis])
+    return tracer.bind(result, tracer.node(Kind("slice", (_shape(x),), (_shape(result),), extra=extra), [x]))
+
+
+def _pad(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
+    x, frame, value = _filled(args, 3, [None, None, 0])
+    if x.dim() != 4 or len(frame) > 4 or min(frame) < 0 or value:
+        return _other(tracer, result, args, kwargs, func)
+    extra = as_extra(frame=[*frame, 0, 0][:4])
+    return tracer.bind(result, tracer.node(Kind("pad", (_shape(x),), (_shape(result),), extra=extra), [x]))
+
+
+def _upsample(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
+    before, after = _shape(args[0]), _shape(result)
+    scale = after[0] // before[0]
+    if after != (before[0] * scale, before[1] * scale, before[2]):
+        return _other(tracer, result, args, kwargs, func)
+    kind = Kind("upsample", (before,), (after,), extra=as_extra(scale=scale))
+    return tracer.bind(result, tracer.node(kind, [args[0]]))
 
 
 def _zero(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
@@ -231,6 +253,13 @@ def _activation(operation: str) -> Callable:
         tracer.bind(result, tracer.node(kind, [args[0]]))
 
     return handle
+
+
+def _leaky_relu(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
+    slope = args[1] if len(args) > 1 else LEAKY_RELU_SLOPE
+    extra = as_extra(slope=None if slope == LEAKY_RELU_SLOPE else slope)
+    kind = Kind("leaky_relu", (_shape(args[0]),), (_shape(result),), extra=extra)
+    tracer.bind(result, tracer.node(kind, [args[0]]))
 
 
 def _hardtanh(tracer: _Tracer, result: Tensor, args, kwargs, func) -> None:
@@ -274,6 +303,10 @@ _HANDLERS: dict[Any, Callable] = {
     aten.slice: _slice,
     aten.zeros_like: _zero,
     aten.new_zeros: _zero,
+    aten.constant_pad_nd: _pad,
+    aten.upsample_nearest2d: _upsample,
+    aten.leaky_relu: _leaky_relu,
+    aten.leaky_relu_: _leaky_relu,
     aten.hardtanh: _hardtanh,
     aten.hardtanh_: _hardtanh,
     **{
@@ -286,7 +319,6 @@ _HANDLERS: dict[Any, Callable] = {
             "gelu": (aten.gelu, aten.gelu_),
             "hardswish": (aten.hardswish, aten.hardswish_),
             "hardsigmoid": (aten.hardsigmoid, aten.hardsigmoid_),
-            "leaky_relu": (aten.leaky_relu, aten.leaky_relu_),
         }.items()
         for packet in packets
     },
@@ -320,9 +352,15 @@ def _parameter_shape(tensor: Tensor) -> Shape:
     return _shape(tensor) if tensor.dim() > 1 else (1, 1, tensor.numel())
 
 
-def _pool_kind(operation: str, x: Tensor, result: Tensor, kernel, stride, padding) -> Kind:
+def _pool_kind(
+    operation: str, x: Tensor, result: Tensor, kernel, stride, padding, counts_padding: bool = False
+) -> Kind:
     sizes = (_pair(kernel), _pair(stride or kernel), _pair(padding), (1, 1))
-    return Kind(operation, (_shape(x),), (_shape(result),), *sizes)
+    steps = zip(x.shape[2:], *sizes[:3], strict=True)
+    floor = [(size + 2 * around - span) // step + 1 for size, span, step, around in steps]
+    hangs_over, counts = floor != list(result.shape[2:]), counts_padding and any(sizes[2])
+    extra = as_extra(ceil=hangs_over or None, counts_padding=counts or None)
+    return Kind(operation, (_shape(x),), (_shape(result),), *sizes, extra=extra)
 
 
 def _pair(value) -> tuple[int, int]:

@@ -1,0 +1,73 @@
+"""What families share: checked samples, specs and labels."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from archgauge.errors import ConfigError, SpecError, TableError
+from archgauge.schemas import ARCHITECTURES, LABELS
+
+
+def architectures(family: str, arch_ids: Sequence[str], specs: Sequence[str]) -> pa.Table:
+    """ARCHITECTURES rows of one family."""
+    column = pa.DictionaryArray.from_arrays(np.zeros(len(specs), np.int32), [family])
+    return pa.table([pa.array(arch_ids, pa.string()), column, pa.array(specs, pa.string())], schema=ARCHITECTURES)
+
+
+def distinct(n: int, draw: Callable[[], str], family: str, size: int | None = None) -> list[str]:
+    """`n` different specs, each set equally likely when every draw is uniform.
+
+    Args:
+        draw: gives one random spec in canonical form.
+        size: how many architectures the family has, where that is known.
+
+    Raises:
+        ConfigError: when the family has fewer than `n`.
+    """
+    if n < 0 or (size is not None and n > size):
+        raise ConfigError(
+            "the size of a sample",
+            where=f"families.{family}.sample",
+            expected=f"0 to {size:,} architectures" if size is not None else "0 or more architectures",
+            got=n,
+            remedy="Ask for fewer architectures.",
+        )
+    drawn: dict[str, None] = {}
+    while len(drawn) < n:
+        drawn[draw()] = None
+    return list(drawn)
+
+
+def bad_spec(family: str, spec: object, expected: str) -> SpecError:
+    """The error for a spec that does not describe an architecture of `family`."""
+    return SpecError(
+        f"the spec of an architecture of {family}",
+        where=f"{family}/?",
+        expected=expected,
+        got=repr(spec),
+        remedy=f"archgauge/families/{family}.py says what a spec looks like.",
+    )
+
+
+def labels(rows: Iterable[tuple[str, str, float | None, str]], path: Path) -> pa.Table:
+    """LABELS from (arch_id, label, value, unit) rows, every one of them checked.
+
+    Raises:
+        TableError: when a value is missing, not finite, or a percentage outside 0 to 100.
+    """
+    columns: dict[str, list] = {name: [] for name in LABELS.names}
+    for arch_id, label, value, unit in rows:
+        limit = 100.0 if unit == "percent" else np.finfo(float).max
+        if value is None or not -limit <= value <= limit or (unit == "percent" and value < 0):
+            raise TableError(
+                f"the label {label}",
+                where=f"{path}, {arch_id}",
+                expected="a percentage from 0 to 100" if unit == "percent" else f"a finite number of {unit}",
+                got=value,
+                remedy="The file is damaged or of another benchmark: fetch it again.",
+            )
+        for name, entry in zip(LABELS.names, (arch_id, label, value, unit), strict=True):
+            columns[name].append(entry)
+    return pa.table(columns).cast(LABELS)
