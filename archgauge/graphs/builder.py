@@ -10,6 +10,7 @@ from archgauge.graphs.graph import INDEX, Graphs
 from archgauge.graphs.normal_form import merge_sums, shared_ids
 from archgauge.graphs.operations import BATCH_NORM_EPS, LEAKY_RELU_SLOPE, Kind, KindTable, Pair, Shape, as_extra
 
+AXES = ("height", "width", "channels")
 Value = int | tuple[int, int]
 """What a node yields: its index, or (index, output) for an output other than the first."""
 
@@ -133,12 +134,10 @@ class GraphBuilder:
 
     def slice(self, x: Value, axis: str, first: int, last: int) -> Value:
         """What lies from `first` to below `last` along "height", "width" or "channels"."""
-        height, width, channels = before = self.shape(x)
-        size = last - first
-        after: dict[str, Shape] = {"height": (size, width, channels), "width": (height, size, channels)}
-        return self.node(
-            Kind("slice", (before,), (tuple(after),), extra=as_extra(axis=axis, first=first, last=last)), (x,)
-        )
+        before, size = self.shape(x), last - first
+        height, width, channels = (size if name == axis else old for name, old in zip(AXES, before, strict=True))
+        extra = as_extra(axis=axis, first=first, last=last)
+        return self.node(Kind("slice", (before,), ((height, width, channels),), extra=extra), (x,))
 
     def pad(self, x: Value, left: int, right: int, top: int, bottom: int) -> Value:
         """An image with a frame of zeros."""
