@@ -2,7 +2,7 @@ import os
 
 from snakemake.utils import min_version
 
-from archgauge.config import check
+from archgauge.config_check import check
 from archgauge.tracking import send_records, tracking_uri
 from archgauge.workflow_lock import clear_stale_locks, hold
 

@@ -22,7 +22,7 @@ def where() -> None:
         paths = sorted(RESULTS.glob(pattern))
         click.echo(f"{title}: {' '.join(map(str, paths)) or 'none yet'}")
     click.echo("MLflow: .venv/bin/mlflow server --backend-store-uri sqlite:///results/mlflow.db")
-    click.echo("        then open http://127.0.0.1:5000")
+    click.echo("        then open http://127.0.0.1:5000/#/experiments/1/runs")
 
 
 if __name__ == "__main__":

@@ -140,7 +140,8 @@ def _execute(main: Callable[..., None], job: Job) -> None:
 def _record(job: Job, device: str) -> AbstractContextManager[tracking.Record]:
     return tracking.open_record(
         RECORDS,
-        job=",".join([job.rule, *(f"{key}={value}" for key, value in job.wildcards.items())]),
+        # What sets a job apart comes first: MLflow's page cuts names off.
+        job=" ".join([job.rule, *reversed(list(job.wildcards.values()))]),
         settings={**job.params, "threads": job.threads},
         fingerprint=job.fingerprint,
         device=device,

@@ -1,8 +1,8 @@
-"""What the rules of the searches ask of the configuration, which `archgauge.config.check` has checked."""
+"""What the rules of the searches ask of the configuration, which `archgauge.config_check.check` has checked."""
 
 from typing import Any
 
-from archgauge.config import Config, population_tables
+from archgauge.config import Config, population_tables, predictor_keywords
 
 
 def guide_of(config: Config, search: str, strategy: str) -> Config:
@@ -20,11 +20,12 @@ def search_settings(config: Config, search: str, strategy: str) -> dict[str, Any
     """What workflow_scripts/search.py needs to know."""
     settings, guide = config["searches"][search], guide_of(config, search, strategy)
     chosen = settings["strategies"][strategy]
+    guided = {"module": guide["module"], "keywords": predictor_keywords(config, chosen["predictor"])} if guide else None
     return {
         "strategy": strategy,
         "module": chosen["module"],
         "keywords": dict(chosen.get("settings", {})),
-        "guide": {"module": guide["module"], "keywords": dict(guide.get("settings", {}))} if guide else None,
+        "guide": guided,
         "tables": list(guide_tables(config, search, strategy)),
         "family": settings["family"],
         "label": settings["searched_label"],

@@ -45,6 +45,8 @@ ERROR_TAG = "archgauge.error"
 LIVE_EVERY_S = 2.0  # pause of the live sender
 PASS_LIMIT_S = 60  # the live sender ends itself when one pass takes longer; a running job starts the next
 
+_RUNS_VIEW = {"mlflow.experimentKind": "custom_model_development"}  # else its page opens on traces of language models
+
 # MLflow's own limits on names and on values in one request (its server refuses what is larger).
 _NAME_LIMIT, _PARAM_LIMIT, _TAG_LIMIT = 250, 6000, 8000
 _METRICS_A_REQUEST, _PARAMS_A_REQUEST = 1000, 25
@@ -176,7 +178,7 @@ class _Destination:
 
     def _create_experiment(self, name: str):
         try:
-            return self.client.get_experiment(self.client.create_experiment(name, self._artifacts))
+            return self.client.get_experiment(self.client.create_experiment(name, self._artifacts, _RUNS_VIEW))
         except Exception:
             found = self.client.get_experiment_by_name(name)  # another sender may have been faster
             if found is None:

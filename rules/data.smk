@@ -20,6 +20,8 @@ rule tabulate:
 
 
 rule label:
+    input:
+        published=lambda w: label_files(config, w.family),
     output:
         labels="results/labels/{family}.parquet",
     log:
@@ -31,7 +33,6 @@ rule label:
     params:
         family="{family}",
         source=lambda w: config["families"][w.family]["labels"]["source"],
-        path=lambda w: label_path(config, w.family),
         code=lambda w: fingerprint(
             workflow.basedir,
             ["workflow_scripts/label.py", f"archgauge.families.{w.family}"],

@@ -9,7 +9,7 @@ from archgauge.config import (
     figures_of,
     has_labels,
     judged_on,
-    label_path,
+    label_files,
     learnt_from,
     population_files,
     predict_modules,

@@ -49,14 +49,14 @@ def changed(source: Path, target: Path, schema: pa.Schema, column: str, row: int
 def test_labels_in_a_corrupt_file(tmp_path, content):
     path = tmp_path / "nb201.parquet"
     path.write_bytes(content)
-    error = refused("label", TableError, labels=tmp_path / "out", family="nb201", source="tables", path=str(path))
+    error = refused("label", TableError, labels=tmp_path / "out", family="nb201", source="tables", published=[path])
     assert error.where == path
     assert not (tmp_path / "out").exists()
 
 
 def test_labels_in_no_file(tmp_path):
     path = tmp_path / "nb101.parquet"
-    error = refused("label", TableError, labels=tmp_path / "out", family="nb101", source="tables", path=str(path))
+    error = refused("label", TableError, labels=tmp_path / "out", family="nb101", source="tables", published=[path])
     assert error.where == path
 
 
@@ -64,7 +64,7 @@ def test_labels_in_no_file(tmp_path):
 def test_labels_under_unexpected_columns(tmp_path, family):
     path = tmp_path / f"{family}.parquet"
     pq.write_table(pa.table({"arch": ["a"], "acc": [91.0]}), path)
-    error = refused("label", TableError, labels=tmp_path / "out", family=family, source="tables", path=str(path))
+    error = refused("label", TableError, labels=tmp_path / "out", family=family, source="tables", published=[path])
     assert error.where == path
     assert "acc: double" in error.got
 

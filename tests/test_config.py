@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from archgauge.config import PLUGINS, SCHEMA, can_run, check, has_labels, needs_of, population_tables, sizes
+from archgauge.config import can_run, has_labels, population_tables, predictor_keywords, sizes
+from archgauge.config_check import PLUGINS, SCHEMA, check
 from archgauge.errors import ConfigError
 from archgauge.fingerprint import choices
+from archgauge.signatures import fields, keywords, needs_of
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -47,7 +49,7 @@ def test_the_shipped_configurations_are_valid():
         ("message_passing", "pyg", "message_passing: expected enum"),
         ("encoders.random.shape", {"layers": 3}, "encoders.random.shape.layers: expected one of features"),
         ("encoders.random.families", ["nb102"], "encoders.random.families: expected one of nb101, nb201, got 'nb102'"),
-        ("encoders.cl_nb101.training", {"epochs": "six"}, "encoders.cl_nb101.training.epochs: expected int"),
+        ("encoders.cl_nb101.training", {"epochs": "six"}, "encoders.cl_nb101.training.epochs: expected type"),
         ("encoders.cl_nb101.training", {}, "encoders.cl_nb101.training: expected .*epochs.* got no epochs"),
         ("clusterings.fcm_nb101.fuzzifier", 1.0, "clusterings.fcm_nb101.fuzzifier: expected exclusiveMinimum 1"),
         ("predictors.ridge.module", "rigde", "predictors.ridge.module: expected one of .*ridge.*Did you mean 'ridge'"),
@@ -71,6 +73,20 @@ def test_the_shipped_configurations_are_valid():
         ("tables.nb201_few_labels.metrics", ["ndcg@7"], r"tables.nb201_few_labels.metrics: expected one of spearman"),
         ("tables.nb201_few_labels.n_train", [51], r"tables.nb201_few_labels.n_train: expected one of 20, 50"),
         ("predictors.cl_fcm_flops.encoder", "random", r"predictors.cl_fcm_flops.encoder: expected one of cl_nb101"),
+        (
+            "families.nb201.graph",
+            {"skeleton": "mine"},
+            "graph.skeleton: expected one of authors, gennape",
+        ),
+        (
+            "encoders.random.shape",
+            {"direction": "back"},
+            "shape.direction: expected one of forward, both",
+        ),
+        ("encoders.random.shape", {"dropout": 1.0}, "encoders.random.shape.dropout: expected exclusiveMaximum 1"),
+        ("encoders.cl_nb101.training", {"epochs": 0}, "encoders.cl_nb101.training.epochs: expected minimum 1"),
+        ("figures.predicted.n_train", 51, "figures.predicted.n_train: expected one of 20, 50"),
+        ("figures.predicted.predictor", "source_mlp", "figures.predicted.predictor: expected one of macs, params"),
         ("figures.pretraining.encoders", ["cl"], "figures.pretraining.encoders: expected one of cl_nb101"),
     ],
 )
@@ -132,6 +148,31 @@ def test_needs_are_read_as_they_are(module):
     assert needs_of(module) == import_module(f"archgauge.predictors.{module}").Predictor.needs
 
 
+ENCODER = (
+    ("archgauge.encoders.graph_encoder", "GraphEncoderConfig"),
+    ("archgauge.pretraining.trainer", "PretrainingConfig"),
+)
+
+
+def test_ranges_in_the_schema_are_of_fields_that_exist():
+    encoder = yaml.safe_load(SCHEMA.read_text())["$defs"]["encoder"]["properties"]
+    ranges = encoder["shape"]["properties"], encoder["training"]["oneOf"][1]["properties"]
+    for known, ranged in zip(ENCODER, ranges, strict=True):
+        assert set(ranged) <= set(fields(*known))
+
+
+def test_keywords_are_read_from_the_base_class_too():
+    found = keywords("archgauge.predictors.fuzzy_ensemble", "Predictor")
+    assert found["flops_transform"] == ("bool", True)
+    assert found["seed"] == ("int", False)
+
+
+def test_the_configured_backend_goes_to_predictors_that_pass_messages():
+    config = changed("message_passing", "dgl")
+    assert predictor_keywords(config, "k_gnn")["backend"] == "dgl"
+    assert "backend" not in predictor_keywords(config, "ridge")
+
+
 def test_every_key_has_a_description_or_a_type_of_its_own():
     def walk(node, path):
         for name, child in node.get("properties", {}).items():
@@ -140,6 +181,7 @@ def test_every_key_has_a_description_or_a_type_of_its_own():
 
     UNDESCRIBED = {"encoder", "family", "title", "experiment", "predictor", "headline", "engine", "n_train", "search"}
     UNDESCRIBED |= {"label_family", "clustering", "kind", "strategies", "training"}
+    UNDESCRIBED |= {field for name in ENCODER for field in fields(*name)}  # described where they are defined
     schema = yaml.safe_load(SCHEMA.read_text())
     walk(schema, "")
     for name, definition in schema["$defs"].items():

@@ -137,7 +137,7 @@ def workflow(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
 
 def records(folder: Path, rule: str) -> list[dict]:
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("results/records/*/record.json"))]
-    return [record for record in found if record["job"].partition(",")[0] == rule]
+    return [record for record in found if record["job"].partition(" ")[0] == rule]
 
 
 def again(folder: Path, name: str, job_file: Path, **changes: str) -> subprocess.CompletedProcess:
@@ -179,7 +179,7 @@ def test_what_the_job_prints_is_in_its_log_and_on_the_terminal(workflow):
 def test_the_job_leaves_a_record(workflow):
     folder, _ = workflow
     (record, *_) = records(folder, "good")
-    assert record["job"] == "good,name=nb201"
+    assert record["job"] == "good nb201"
     assert record["settings"] == {
         "seeds": [1, 2],
         "sizes": [3, 4],

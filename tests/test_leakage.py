@@ -25,7 +25,9 @@ def needed_for(target: str, folder: Path) -> set[str]:
         "-n",
         target,
     ]
-    # Any folder will do: a dry run opens no table.
+    (folder / "tables").mkdir()
+    for family in CONFIG["families"]:
+        (folder / f"tables/{family}.parquet").touch()  # a dry run opens no table
     done = subprocess.run([*command, "--config", "tables_dir=tables"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return set(re.findall(r"results/[\w/.]+", done.stdout + done.stderr))

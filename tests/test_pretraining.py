@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 from memory_store import MemoryStore, family_store
 
@@ -52,9 +54,9 @@ def test_losses_fall(sources, tmp_path):
 
 
 def test_same_seed_same_weights_and_another_seed_others(sources, tmp_path):
-    first, history = _trained(sources, tmp_path / "r.pt")
-    second, same_history = _trained(sources, tmp_path / "r.pt")
-    other, _ = _trained(sources, tmp_path / "r.pt", seed=1)
+    first, history = _trained(sources, tmp_path / "first.pt")
+    second, same_history = _trained(sources, tmp_path / "second.pt")
+    other, _ = _trained(sources, tmp_path / "other.pt", seed=1)
     _assert_same(first, second)
     assert history == same_history
     assert not torch.equal(first["widen.weight"], other["widen.weight"])
@@ -62,9 +64,9 @@ def test_same_seed_same_weights_and_another_seed_others(sources, tmp_path):
 
 def test_global_random_state_is_neither_read_nor_needed(sources, tmp_path):
     torch.manual_seed(1)
-    first, _ = _trained(sources, tmp_path / "r.pt")
+    first, _ = _trained(sources, tmp_path / "first.pt")
     torch.manual_seed(2)
-    second, _ = _trained(sources, tmp_path / "r.pt")
+    second, _ = _trained(sources, tmp_path / "second.pt")
     _assert_same(first, second)
 
 
@@ -98,7 +100,15 @@ def test_resumed_run_ends_in_the_same_weights(die_at, sources, tmp_path, monkeyp
     _assert_same(expected, resumed)
     assert history == same_history
     assert reported == [(f"pretraining/{name}", epoch[name], epoch["step"]) for epoch in history for name in METRICS]
-    assert not (tmp_path / "cut.pt").exists()
+
+
+def test_a_finished_run_is_not_run_again_while_its_file_is_there(sources, tmp_path, monkeypatch):
+    """What came out may not have been written yet when the process was killed."""
+    expected, history = _trained(sources, tmp_path / "r.pt")
+    monkeypatch.setattr(trainer._Loop, "advance", lambda loop: pytest.fail("a step was taken"))
+    again, same_history = _trained(sources, tmp_path / "r.pt")
+    _assert_same(expected, again)
+    assert history == same_history
 
 
 def test_kill_minus_nine_costs_nothing(tmp_path):
@@ -109,14 +119,11 @@ def test_kill_minus_nine_costs_nothing(tmp_path):
     killed = subprocess.run(command, capture_output=True, env=environment, timeout=120)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert resume.exists()
-    source = [_source(family_store("nb201", 16))]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("error")  # a resume file that is ignored
+        source = [_source(family_store("nb201", 16))]
         resumed, _ = _trained(source, resume)
         whole, _ = _trained(source, tmp_path / "whole.pt")
-    finally:
-        torch.set_num_threads(before)
     _assert_same(resumed, whole)
 
 

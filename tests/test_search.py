@@ -13,7 +13,7 @@ import pytest
 import yaml
 from scipy import stats
 
-from archgauge.config import check
+from archgauge.config_check import check
 from archgauge.errors import ConfigError
 from archgauge.families import nb101, nb201
 from archgauge.fingerprint import choices

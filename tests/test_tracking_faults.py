@@ -17,11 +17,12 @@ from archgauge.tracking import create_database, send_records
 
 ROOT = Path(__file__).parents[1]
 JOB = """
-import sys, time
+import signal, sys, time
 from archgauge import records
 from archgauge.tracking import open_record
 folder, job, seconds, uri = sys.argv[1:]
 records.TICK_S = 0.5
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 began = time.monotonic()
 with open_record(folder, job=job, settings={"job": job}, fingerprint="f00", uri=uri) as record:
     print(record.record_id, flush=True)

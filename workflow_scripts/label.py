@@ -7,9 +7,10 @@ from archgauge import job
 from archgauge.schemas import LABELS, write_table
 
 
-def main(*, labels: Path, family: str, source: str, path: str | None) -> None:
+def main(*, published: list[Path], labels: Path, family: str, source: str) -> None:
+    """`published` is one file or folder, or none where the source finds it itself."""
     readers = import_module(f"archgauge.families.{family}").LABEL_SOURCES
-    write_table(labels, readers[source](None if path is None else Path(path)), LABELS)
+    write_table(labels, readers[source](published[0] if published else None), LABELS)
 
 
 if __name__ == "__main__":

@@ -32,14 +32,15 @@ def main(
 ) -> None:
     model = GraphEncoder(GraphEncoderConfig(**shape), torch.Generator().manual_seed(seed), backend).to(device)
     history: list[dict[str, float]] = []
+    resume = encoder.with_name(f".{encoder.name}.resume")
     if training is not None:
         stores = [GraphStore(*paths) for paths in zip(graphs, kinds, strict=True)]
         sources = [_source(store, path) for store, path in zip(stores, spectra, strict=True)]
         config = PretrainingConfig(**training, eigenvalues=eigenvalues)
-        resume = encoder.with_name(f".{encoder.name}.resume")
         history = pretrain(model, sources, config, seed=seed, resume=resume, fingerprint=fingerprint, report=report)
     model.save(encoder)
     write_table(losses, losses_table(name, history), LOSSES)
+    resume.unlink(missing_ok=True)
 
 
 def _source(store: GraphStore, spectra: Path) -> Source:

@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.features import NodeFeatures
 from archgauge.graphs.operations import Kind
 from archgauge.nn.attention import TransformerLayer, tokens_of
-from archgauge.nn.graph_conv import Aggregation, Direction, KGnn
+from archgauge.nn.graph_conv import KGnn
 from archgauge.nn.heads import initialise
 from archgauge.nn.message_passing import backend
 
@@ -65,9 +65,9 @@ class GraphEncoderConfig:
         dropout: rate in the Transformer half. The k-GNN has none (METHODS 5.1), so it is the same in both twins.
     """
 
-    features: str = "gennape"
-    direction: Direction = "forward"
-    aggregation: Aggregation = "sum"
+    features: Literal["gennape", "extended"] = "gennape"
+    direction: Literal["forward", "both"] = "forward"
+    aggregation: Literal["sum", "mean"] = "sum"
     node_width: int = 32
     half_width: int = 64
     gnn_layers: int = 4

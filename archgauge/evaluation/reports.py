@@ -19,7 +19,7 @@ _ZERO_SHOT_NOTES = {
     "unseen_functions": "All cells: none was learnt from.",
     "all": "All cells: none was learnt from.",
 }
-_HEADLINE_NOTE = "Named in the configuration before the run; the others are compared with it."
+_HEADLINE_NOTE = "The row that the configuration names to carry the result; the others are compared with it."
 _METRIC_NAMES = {"spearman": "ρ", "kendall": "τ", "mae": "MAE (pp)"}
 _SEARCH_METRICS = {"found_accuracy": "accuracy (%)", "regret": "regret (pp)", "found_rank": "true rank"}
 _SEARCH_PUBLISHED = {"found_accuracy": "Acc. (%)", "found_rank": "Rank"}

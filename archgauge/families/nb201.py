@@ -18,6 +18,7 @@ import random
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -179,7 +180,9 @@ def cell(spec: str) -> Cell:
     return Cell(operations, _CELL_EDGES)
 
 
-def to_graph(spec: str, kinds: KindTable | None = None, *, skeleton: str = "authors") -> Graphs:
+def to_graph(
+    spec: str, kinds: KindTable | None = None, *, skeleton: Literal["authors", "gennape"] = "authors"
+) -> Graphs:
     """Return the computation graph of the network that a cell unfolds to.
 
     Args:

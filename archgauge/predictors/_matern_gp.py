@@ -55,10 +55,6 @@ class PercentGp:
         self.model_ = MaternGp().fit(self._placed(features), (target - self.offset_) / self.scale_)
         return self
 
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """Predict percent accuracy: (N, F) -> (N,)."""
-        return percent(self.predict_target(features))
-
     def predict_target(self, features: np.ndarray) -> np.ndarray:
         """Predict on the scale that is learnt, -log(101 - accuracy): (N, F) -> (N,)."""
         return self.model_.predict(self._placed(features)) * self.scale_ + self.offset_

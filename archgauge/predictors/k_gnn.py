@@ -28,6 +28,7 @@ class Predictor:
 
     Args:
         epochs, learning_rate, batch_size: of Adam; GENNAPE's on a large source.
+        backend: of message passing, "torch" or "dgl"; the workflow gives the configured one.
         seed: of the initial weights and the order of the training rows.
 
     Attributes:
@@ -38,9 +39,11 @@ class Predictor:
     needs: ClassVar[frozenset[str]] = frozenset({"graphs"})
     predicts_percent: ClassVar[bool] = True
 
-    def __init__(self, *, epochs: int = 40, learning_rate: float = 1e-4, batch_size: int = 32, seed: int):
+    def __init__(
+        self, *, epochs: int = 40, learning_rate: float = 1e-4, batch_size: int = 32, backend: str = "torch", seed: int
+    ):
         self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
-        self.seed = seed
+        self.backend, self.seed = backend, seed
 
     def fit(self, population: Population, accuracy_pct: np.ndarray) -> Self:
         """Fit on n labelled graphs, labels (n,) in percent.
@@ -52,7 +55,7 @@ class Predictor:
         labels = training_labels(population, accuracy_pct, "k_gnn", at_least=2)
         generator = torch.Generator().manual_seed(self.seed)
         self.target_ = Target.fit(labels, population.macs, flops_transform=False)
-        self.network_ = built(lambda: _Network(generator))
+        self.network_ = built(lambda: _Network(generator, self.backend))
         kinds = _kind_features(store.kinds)
         train(
             self.network_,
@@ -81,11 +84,11 @@ class Predictor:
 
 
 class _Network(nn.Module):
-    def __init__(self, generator: torch.Generator):
+    def __init__(self, generator: torch.Generator, backend: str):
         super().__init__()
         empty = gennape([])
         self.embedding = NodeEmbedding(empty.cardinality, empty.numbers.shape[1], WIDTH)
-        self.gnn = KGnn(WIDTH, WIDTH, LAYERS, aggregation="mean", direction="forward")
+        self.gnn = KGnn(WIDTH, WIDTH, LAYERS, aggregation="mean", direction="forward", message_backend=backend)
         initialise(self, generator)
         self.head = mlp(WIDTH, 1, generator, HIDDEN)
 

@@ -87,10 +87,10 @@ def pretrain(
 ) -> list[dict[str, float]]:
     """Train `encoder` in place, on its device.
 
-    The state is written to `resume` at the end of every epoch and every `save_seconds`, and the file is removed at the
-    end. A run that finds the file of the same settings, data and fingerprint goes on from there, to the same weights
-    as if it had never stopped (bit for bit on a CPU with the same number of threads). A file of another run, or a
-    damaged one, is warned about and replaced.
+    The state is written to `resume` at the end of every epoch and every `save_seconds`. The caller removes the file
+    when it has written what came out. A run that finds the file of the same settings, data and fingerprint goes on
+    from there, to the same weights as if it had never stopped (bit for bit on a CPU with the same number of threads).
+    A file of another run, or a damaged one, is warned about and replaced.
 
     Args:
         encoder: with its initial weights.
@@ -126,7 +126,6 @@ def pretrain(
             if ended or time.monotonic() - saved >= save_seconds:
                 loop.save(resume, identity)
                 saved = time.monotonic()
-    resume.unlink(missing_ok=True)
     return loop.history
 
 

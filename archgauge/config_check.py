@@ -1,0 +1,252 @@
+"""Checking the configuration before any job starts.
+
+The Snakefile calls this every time, so it imports nothing heavy.
+"""
+
+import ast
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from archgauge.config import Config, plain, sizes
+from archgauge.errors import ConfigError
+from archgauge.evaluation.published import published
+from archgauge.fingerprint import choices
+from archgauge.signatures import Keywords, fields, keywords, label_sources, needs_of
+
+SCHEMA = Path(__file__).with_name("config.schema.yaml")
+
+PLUGINS = {
+    "family": ("archgauge.families", "to_graph"),
+    "predictor": ("archgauge.predictors", "Predictor"),
+    "strategy": ("archgauge.search", "search"),
+}
+"""What is found by name: the package, and the member that makes a module one of its choices."""
+
+
+def check(config: Config) -> None:
+    """Check types, ranges, names of modules and their keywords, and references within the configuration.
+
+    Raises:
+        ConfigError: naming the key's path and the choices.
+    """
+    _check_schema(config)
+    for name, family in config["families"].items():
+        _choice(f"families.{name}", name, choices(*PLUGINS["family"]))
+        _check_keywords(f"families.{name}.graph", family["graph"], keywords(f"archgauge.families.{name}", "to_graph"))
+        if family["labels"]["source"] is not None:
+            _choice(f"families.{name}.labels.source", family["labels"]["source"], label_sources(name))
+    _check_encoders(config)
+    _check_predictors(config)
+    for name, experiment in config["experiments"].items():
+        _check_experiment(f"experiments.{name}", experiment, config)
+    for name, search in config["searches"].items():
+        _check_search(f"searches.{name}", search, config)
+    for name, table in config["tables"].items():
+        _check_table(f"tables.{name}", table, config)
+    for name, figure in config["figures"].items():
+        _check_figure(f"figures.{name}", figure, config)
+
+
+def _check_schema(config: Config) -> None:
+    schema = yaml.safe_load(SCHEMA.read_text())
+    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(plain(config)), key=lambda e: list(e.path))
+    if errors:
+        error = _deepest(errors[0])
+        path = ".".join(map(str, error.absolute_path)) or "the top level"
+        known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+        described = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
+        raise ConfigError(
+            "the configuration",
+            where=path,
+            expected=f"one of the keys {', '.join(known)}"
+            if error.validator == "additionalProperties"
+            else _rule(error),
+            got=error.message,
+            remedy=described or "Correct config.yaml; archgauge/config.schema.yaml describes every key.",
+        )
+
+
+def _deepest(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
+    """Of alternatives, the failure of the one that was meant: the one whose constant (protocol, kind) fits."""
+    while error.context:
+        branches: dict[Any, list[jsonschema.ValidationError]] = {}
+        for inner in error.context:
+            branches.setdefault(inner.schema_path[0], []).append(inner)
+        meant = [group for group in branches.values() if not any(map(_rules_out, group))]
+        chosen = (meant or list(branches.values()))[0]
+        error = chosen[0]
+    return error
+
+
+def _rules_out(error: jsonschema.ValidationError) -> bool:
+    """Whether a failure says that another alternative was meant."""
+    return error.validator == "const" or (error.validator == "type" and not error.relative_path)
+
+
+def _rule(error: jsonschema.ValidationError) -> str:
+    return f"{error.validator} {error.validator_value}"
+
+
+def _check_encoders(config: Config) -> None:
+    shape = fields("archgauge.encoders.graph_encoder", "GraphEncoderConfig")
+    training = fields("archgauge.pretraining.trainer", "PretrainingConfig")
+    for name, encoder in config["encoders"].items():
+        for family in encoder["families"]:
+            _choice(f"encoders.{name}.families", family, config["families"])
+        _check_keywords(f"encoders.{name}.shape", encoder["shape"], shape)
+        if encoder["training"] is not None:
+            _check_keywords(f"encoders.{name}.training", encoder["training"], training)
+    for name, clustering in config["clusterings"].items():
+        _choice(f"clusterings.{name}.encoder", clustering["encoder"], config["encoders"])
+        _choice(f"clusterings.{name}.family", clustering["family"], config["families"])
+
+
+def _check_predictors(config: Config) -> None:
+    for name, predictor in config["predictors"].items():
+        where = f"predictors.{name}"
+        _choice(f"{where}.module", predictor["module"], choices(*PLUGINS["predictor"]))
+        for key, known in (("encoder", config["encoders"]), ("clustering", config["clusterings"])):
+            if key in predictor:
+                _choice(f"{where}.{key}", predictor[key], known)
+        _check_needs(where, predictor)
+        if "clustering" in predictor:
+            clustered = config["clusterings"][predictor["clustering"]]["encoder"]
+            _choice(f"{where}.encoder", predictor["encoder"], [clustered])
+        signature = keywords(f"archgauge.predictors.{predictor['module']}", "Predictor")
+        _check_keywords(f"{where}.settings", {**predictor.get("settings", {}), "seed": 0}, signature)
+
+
+def _check_needs(where: str, predictor: Config) -> None:
+    needs = needs_of(predictor["module"])
+    for key, column in (("encoder", "embedding"), ("clustering", "membership")):
+        if (column in needs) != (key in predictor):
+            does, number = ("reads", "a") if column in needs else ("does not read", "no")
+            raise ConfigError(
+                "the inputs of a predictor",
+                where=f"{where}.{key}",
+                expected=f"{number} key {key}, because the module {predictor['module']} {does} an {column}",
+                got=repr(predictor.get(key)),
+                remedy=f"Name one of the configured {key}s." if column in needs else f"Take the key {key} out.",
+            )
+
+
+def _check_experiment(where: str, experiment: Config, config: Config) -> None:
+    for key in ("family", "source"):
+        if key in experiment:
+            _choice(f"{where}.{key}", experiment[key], config["families"])
+    for predictor in experiment["predictors"]:
+        _choice(f"{where}.predictors", predictor, config["predictors"])
+    _choice(f"{where}.headline", experiment["headline"], experiment["predictors"])
+
+
+def _check_table(where: str, table: Config, config: Config) -> None:
+    _choice(f"{where}.experiment", table["experiment"], config["experiments"])
+    experiment = config["experiments"][table["experiment"]]
+    for metric in table["metrics"]:
+        _choice(f"{where}.metrics", metric, experiment["metrics"])
+    for size in table["n_train"]:
+        _choice(f"{where}.n_train", size, experiment["n_train"])
+    for number in table.get("published", []):
+        _choice(f"{where}.published", number["predictor"], experiment["predictors"])
+        published(*number["source"])
+
+
+def _check_search(where: str, search: Config, config: Config) -> None:
+    _choice(f"{where}.family", search["family"], config["families"])
+    _choice(f"{where}.headline", search["headline"], search["strategies"])
+    for name, strategy in search["strategies"].items():
+        one = f"{where}.strategies.{name}"
+        _choice(f"{one}.module", strategy["module"], choices(*PLUGINS["strategy"]))
+        if "predictor" in strategy:
+            _choice(f"{one}.predictor", strategy["predictor"], config["predictors"])
+        signature = keywords(f"archgauge.search.{strategy['module']}", "search")
+        _check_keywords(f"{one}.settings", strategy.get("settings", {}), signature)
+    if max(search["shown"]) > search["queries"]:
+        raise ConfigError(
+            "the queries that a table shows",
+            where=f"{where}.shown",
+            expected=f"at most {search['queries']}, the queries of each run",
+            got=max(search["shown"]),
+            remedy="Show fewer queries, or make more.",
+        )
+    taken = [kind for kind in ("tables", "figures") if where.partition(".")[2] in config[kind]]
+    if taken:
+        raise ConfigError(
+            "the name of a search",
+            where=where,
+            expected="a name of its own: a table and a figure are called by it",
+            got=f"the name of one of the {taken[0]}",
+            remedy="Rename one of the two.",
+        )
+
+
+def _check_figure(where: str, figure: Config, config: Config) -> None:
+    for key, known in (
+        ("experiment", "experiments"),
+        ("predictor", "predictors"),
+        ("encoder", "encoders"),
+        ("clustering", "clusterings"),
+        ("family", "families"),
+        ("label_family", "families"),
+    ):
+        if key in figure:
+            _choice(f"{where}.{key}", figure[key], config[known])
+    for key, known in (("encoders", "encoders"), ("families", "families")):
+        for name in figure.get(key, []):
+            _choice(f"{where}.{key}", name, config[known])
+    if figure["kind"] == "predicted":
+        _choice(f"{where}.predictor", figure["predictor"], config["experiments"][figure["experiment"]]["predictors"])
+        _choice(f"{where}.n_train", figure["n_train"], sizes(config, figure["experiment"], figure["predictor"]))
+
+
+def _choice(where: str, name: Any, known: Iterable[Any]) -> None:
+    known = list(known)
+    if name not in known:
+        close = difflib.get_close_matches(str(name), map(str, known), 1)
+        raise ConfigError(
+            "a name in the configuration",
+            where=where,
+            expected=f"one of {', '.join(map(str, known)) or 'none, because none is configured'}",
+            got=repr(name),
+            remedy=f"Did you mean {close[0]!r}?" if close else "Correct config.yaml.",
+        )
+
+
+_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+
+
+def _check_keywords(where: str, given: Mapping[str, Any], known: Keywords) -> None:
+    """Compare keywords with a signature."""
+    for name in given:
+        _choice(f"{where}.{name}", name, known)
+    missing = [name for name, (_, optional) in known.items() if not optional and name not in given]
+    if missing:
+        raise ConfigError(
+            "the keywords in the configuration",
+            where=where,
+            expected=", ".join(known),
+            got=f"no {', '.join(missing)}",
+            remedy="Add what is missing; the module's docstring says what it means.",
+        )
+    for name, value in given.items():
+        _check_value(f"{where}.{name}", value, known[name][0])
+
+
+def _check_value(where: str, value: Any, annotation: str) -> None:
+    """Compare a value with the annotation of its keyword, where that is a plain type or a list of choices."""
+    if annotation.startswith("Literal["):
+        _choice(where, value, ast.literal_eval(f"[{annotation.removeprefix('Literal[')}"))
+    types = _TYPES.get(annotation)
+    if types and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+        raise ConfigError(
+            "the type of a setting",
+            where=where,
+            expected=annotation,
+            got=f"{value!r} ({type(value).__name__})",
+            remedy="Correct config.yaml.",
+        )

@@ -1,0 +1,85 @@
+"""What modules state about themselves, read from their syntax trees.
+
+The Snakefile asks on every call, so no module is imported for it.
+"""
+
+import ast
+from collections.abc import Mapping
+from functools import cache
+
+from archgauge.fingerprint import PACKAGE_ROOT
+
+Keywords = Mapping[str, tuple[str, bool]]
+"""Name -> (annotation, has a default)."""
+
+
+@cache
+def needs_of(module: str) -> frozenset[str]:
+    """The columns of a population that a predictor's module reads, its `Predictor.needs`."""
+    constants = (part.value for part in ast.walk(_stated(module, "needs")) if isinstance(part, ast.Constant))
+    return frozenset(constant for constant in constants if isinstance(constant, str))
+
+
+@cache
+def predicts_percent(module: str) -> bool:
+    """A predictor module's `Predictor.predicts_percent`."""
+    return bool(ast.literal_eval(_stated(module, "predicts_percent")))
+
+
+def _stated(module: str, name: str) -> ast.expr:
+    """The value of an annotated attribute of a module's class `Predictor`."""
+    node = _member(f"archgauge.predictors.{module}", "Predictor")
+    stated = (item for item in node.body if isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == name)
+    value = next(stated).value
+    assert value is not None
+    return value
+
+
+@cache
+def keywords(module: str, member: str) -> Keywords:
+    """Keyword-only arguments of a function or of a class' constructor, which it may have from its first base."""
+    node = _member(module, member)
+    if isinstance(node, ast.ClassDef):
+        made = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"]
+        if not made:
+            base = ast.unparse(node.bases[0])
+            return keywords(_imported_from(module, base), base)
+        node = made[0]
+    pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    return {
+        arg.arg: (ast.unparse(arg.annotation) if arg.annotation else "", default is not None) for arg, default in pairs
+    }
+
+
+@cache
+def fields(module: str, member: str) -> Keywords:
+    """Fields of a dataclass."""
+    node = _member(module, member)
+    assert isinstance(node, ast.ClassDef)
+    fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
+    return {item.target.id: (ast.unparse(item.annotation), item.value is not None) for item in fields}  # type: ignore[union-attr]
+
+
+def label_sources(family: str) -> list[str]:
+    """Names of a family's LABEL_SOURCES."""
+    tree = _tree(f"archgauge.families.{family}")
+    found = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "LABEL_SOURCES"
+    ]
+    return [ast.literal_eval(key) for value in found if isinstance(value, ast.Dict) for key in value.keys if key]
+
+
+def _imported_from(module: str, name: str) -> str:
+    imports = (node for node in _tree(module).body if isinstance(node, ast.ImportFrom))
+    return next(node.module for node in imports if node.module and name in [alias.name for alias in node.names])
+
+
+def _member(module: str, member: str) -> ast.ClassDef | ast.FunctionDef:
+    nodes = (node for node in _tree(module).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    return next(node for node in nodes if node.name == member)
+
+
+def _tree(module: str) -> ast.Module:
+    return ast.parse(PACKAGE_ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text())
