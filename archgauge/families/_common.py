@@ -51,6 +51,17 @@ def bad_spec(family: str, spec: object, expected: str) -> SpecError:
     )
 
 
+def published_file(given: Sequence[Path]) -> Path | None:
+    """What a family's reader is called with.
+
+    Args:
+        given: a file or folder, the sign of a finished download, or nothing where the source finds it itself.
+    """
+    if given and given[0].suffix == ".ready":
+        return given[0].with_suffix("")
+    return given[0] if given else None
+
+
 def labels(rows: Iterable[tuple[str, str, float | None, str]], path: Path) -> pa.Table:
     """LABELS from (arch_id, label, value, unit) rows, every one of them checked.
 
