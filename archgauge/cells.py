@@ -11,7 +11,8 @@ class Cell:
 
     Attributes:
         operations: name of each vertex' operation; the first is "input", the last "output". Vertices stand in
-            topological order.
+            topological order. Where a family searches two cells, they stand side by side, and the operations of the
+            second have a prefix ("reduce:skip").
         edges: (source, target) with source < target; no edge stands twice.
     """
 
@@ -29,9 +30,10 @@ class Cell:
         reaching[0][()] = 1
         for source, target in sorted(self.edges, key=lambda edge: (edge[1], edge[0])):
             operation = self.operations[target]
-            if operation in dropped:
+            kind = operation.rpartition(":")[2]
+            if kind in dropped:
                 continue
-            tail = () if operation in passed or target == last else (operation,)
+            tail = () if kind in passed or target == last else (operation,)
             for path, count in reaching[source].items():
                 reaching[target][path + tail] += count
         return reaching[last]

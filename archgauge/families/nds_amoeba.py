@@ -1,0 +1,35 @@
+"""The AmoebaNet cells of NDS (Real et al. 2019): five nodes, eight operations; loose ends concatenated.
+
+`archgauge.families._nds` says what specs, labels and counts are.
+"""
+
+from archgauge.families._genotypes import Space
+from archgauge.families._nds import NdsFamily
+
+FAMILY = "nds_amoeba"
+OPERATIONS = (
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "sep_conv_7x7",
+    "avg_pool_3x3",
+    "max_pool_3x3",
+    "dil_sep_conv_3x3",
+    "conv_7x1_1x7",
+)
+SPACE = Space(OPERATIONS, nodes=5, same_input=True, loose_ends=True)
+
+_FAMILY = NdsFamily(FAMILY, "Amoeba", SPACE, ("_in",), "AmoebaNet, Real et al. 2019")
+
+parse = _FAMILY.parse
+spec_of = _FAMILY.spec_of
+arch_id = _FAMILY.arch_id
+sample = _FAMILY.sample
+mutate = _FAMILY.mutate
+crossover = _FAMILY.crossover
+cell = _FAMILY.cell
+to_graph = _FAMILY.to_graph
+published_costs = _FAMILY.published_costs
+LABEL_SOURCES = _FAMILY.label_sources
+REMOTES = _FAMILY.remotes
+DATASHEET = _FAMILY.datasheet
