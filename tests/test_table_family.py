@@ -1,0 +1,282 @@
+"""The user's own table: every kind of architecture it may hold, its labels, and what it says of a bad row."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from archgauge.errors import SpecError, TableError
+from archgauge.families import nb201, table, transnas_macro
+from archgauge.graphs import cost
+from archgauge.graphs.canonical import canonical_hash
+from archgauge.graphs.operations import KindTable
+from archgauge.graphs.trace import trace
+from archgauge.schemas import ARCHITECTURES, LABELS
+
+CELL = nb201.enumerate_specs()["spec"][0].as_py()
+MODEL = """
+from torch import nn
+
+class Sum(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x, y):
+        return self.conv(x) + self.conv(y)
+
+def narrow():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+
+def broken():
+    raise RuntimeError("no such width")
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.py").write_text(MODEL)
+    return tmp_path
+
+
+def save(path, rows, columns=None):
+    """Write rows, as CSV or Parquet by the ending."""
+    columns = columns or list(dict.fromkeys(column for row in rows for column in row))
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({column: [row.get(column) for row in rows] for column in columns}), path)
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+ROWS = [
+    {"name": "cell", "family": "nb201", "spec": CELL, "accuracy [percent]": 93.5, "latency [ms]": 4},
+    {"family": "transnas_macro", "spec": "1234", "accuracy [percent]": 91.0},
+    {"name": "mine", "module": "models/mine.py:narrow", "input": "1,3,9,9", "latency [ms]": 0.5, "rank": 3},
+]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_architectures_and_labels(folder, ending):
+    path = save(folder / f"mine.{ending}", ROWS)
+    found = table.tabulate(path)
+    assert found.schema == ARCHITECTURES
+    assert found["arch_id"].to_pylist() == ["table/cell", "table/2", "table/mine"]
+    assert [table.arch_id(spec) for spec in found["spec"].to_pylist()] == found["arch_id"].to_pylist()
+    assert set(pc.cast(found["family"], pa.string()).to_pylist()) == {"table"}
+    labels = table.LABEL_SOURCES["table"](path)
+    assert labels.schema == LABELS
+    assert [tuple(row.values()) for row in labels.to_pylist()] == [
+        ("table/cell", "accuracy", 93.5, "percent"),
+        ("table/2", "accuracy", 91.0, "percent"),
+        ("table/cell", "latency", 4.0, "ms"),
+        ("table/mine", "latency", 0.5, "ms"),
+        ("table/mine", "rank", 3.0, ""),
+    ]
+
+
+def test_graphs_are_those_of_the_families_and_of_traces(folder):
+    kinds = KindTable()
+    graphs = [table.to_graph(spec, kinds) for spec in table.tabulate(save(folder / "t.csv", ROWS))["spec"].to_pylist()]
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    expected = [
+        nb201.to_graph(CELL, kinds),
+        transnas_macro.to_graph("1234", kinds),
+        trace(model, torch.zeros(1, 3, 9, 9), kinds=kinds),
+    ]
+    for graph, other in zip(graphs, expected, strict=True):
+        assert graph.kinds is kinds
+        assert canonical_hash(graph) == canonical_hash(other)
+
+
+def test_a_spec_says_all_by_itself(folder, monkeypatch):
+    """Also from another folder, and after the table is gone."""
+    path = save(folder / "t.csv", ROWS[2:])
+    monkeypatch.chdir(folder)
+    (spec,) = table.tabulate("t.csv")["spec"].to_pylist()
+    path.unlink()
+    monkeypatch.chdir("/")
+    assert cost.params(table.to_graph(spec))[0] == 4 * 3 * 9 + 4
+    assert table.spec_of(table.parse(spec)) == spec
+
+
+def test_modules_of_packages_and_several_inputs(folder):
+    rows = [
+        {"module": "torch.nn:Identity", "input": "1, 3, 8, 8"},
+        {"module": f"{folder}/models/mine.py:Sum", "input": "1,3,9,9;1,3,9,9"},
+    ]
+    specs = table.tabulate(save(folder / "t.csv", rows))["spec"].to_pylist()
+    assert len(table.to_graph(specs[0]).kind) == 2
+    assert table.to_graph(specs[1]).having("input").sum() == 2
+
+
+def test_onnx_files(folder):
+    onnx = pytest.importorskip("onnx")
+    make = onnx.helper
+    values = [make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4, 8, 8]) for name in "xy"]
+    graph = make.make_graph([make.make_node("Relu", ["x"], ["y"])], "graph", values[:1], values[1:])
+    onnx.save(make.make_model(graph), folder / "models" / "relu.onnx")
+    rows = [{"onnx": "models/relu.onnx"}, {"onnx": str(folder / "models" / "relu.onnx")}]
+    first, second = table.tabulate(save(folder / "t.csv", rows))["spec"].to_pylist()
+    assert json.loads(first)["onnx"] == json.loads(second)["onnx"]
+    graph = table.to_graph(first)
+    assert [graph.kinds[kind].operation for kind in graph.kind.tolist()] == ["input", "relu", "output"]
+
+
+# Bad tables: the file, the row, the column, and what to do
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"family": "nb102", "spec": "x"}, r"column family: expected one of .*nb201.* got 'nb102'"),
+        ({"family": "table", "spec": "x"}, r"column family: .* got 'table'"),
+        ({"family": "_common", "spec": "x"}, r"column family: .* got '_common'"),
+        ({"family": "nb201", "spec": "|x|"}, r"column spec: .* got '\|x\|'. Give the official architecture string"),
+        ({"family": "nb201"}, r"column family: .* got family filled in. Fill in one of the three"),
+        ({"spec": "x", "onnx": "y"}, r"column spec, onnx: .* got spec and onnx filled in"),
+        ({"family": "nb201", "spec": CELL, "onnx": "y"}, r"got family and spec and onnx filled in"),
+        ({"name": "x"}, r"expected family and spec, or onnx, or module and input, got none of them filled in"),
+        ({"onnx": "models/absent.onnx"}, r"column onnx: expected a file, got .*absent.onnx, where there is none"),
+        ({"onnx": "../escaped.onnx"}, r"column onnx: expected a path inside .*, got '../escaped.onnx'. Move the file"),
+        ({"onnx": "link/escaped.onnx"}, r"column onnx: expected a path inside"),
+        ({"module": "../mine.py:narrow", "input": "1,3,9,9"}, r"column module: expected a path inside"),
+        ({"module": "models/none.py:narrow", "input": "1,3,9,9"}, r"column module: expected a file"),
+        (
+            {"module": "torch.nn", "input": "1,3,9,9"},
+            r"column module: expected package.module:callable .* got 'torch.nn'",
+        ),
+        ({"module": "torch.nn:", "input": "1,3,9,9"}, r"column module: .* Name the callable behind a colon"),
+        ({"module": "torch.nn:Identity", "input": "1,3,x"}, r"column input: expected sizes .* got '1,3,x'. Batch axis"),
+        ({"module": "torch.nn:Identity", "input": "0,3"}, r"column input: .* got '0,3'"),
+    ],
+)
+def test_a_bad_row_is_named(folder, row, message):
+    (folder.parent / "escaped.onnx").write_bytes(b"")
+    (folder / "link").symlink_to(folder.parent)
+    path = save(folder / "mine.csv", [ROWS[0], row])
+    with pytest.raises(TableError, match=r"a table of architectures at .*mine.csv, row 2, " + f".*{message}"):
+        table.tabulate(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "entry", "message"),
+    [
+        ("latency [ms]", "fast", "expected a finite number, got 'fast'. Correct it; leave it empty"),
+        ("latency [ms]", "nan", "expected a finite number, got 'nan'"),
+        ("latency [ms]", "1e999", "expected a finite number, got '1e999'"),
+        ("accuracy [percent]", "101", "expected a number of 0 to 100, got '101'"),
+        ("accuracy [%]", "-1", "expected a number of 0 to 100, got '-1'"),
+    ],
+)
+def test_a_bad_label_is_named(folder, column, entry, message):
+    path = save(folder / "mine.csv", [ROWS[0], {"family": "nb201", "spec": CELL, column: entry}])
+    with pytest.raises(TableError) as raised:
+        table.read_labels(path)
+    assert f"mine.csv, row 2, column {column}: {message}" in str(raised.value)
+
+
+def test_a_name_stands_once(folder):
+    path = save(folder / "mine.csv", [{**ROWS[0], "name": "2"}, ROWS[1]])
+    for read in (table.tabulate, table.read_labels):
+        with pytest.raises(
+            TableError, match=r"mine.csv, row 2, column name: expected a name that no other row has, got '2'"
+        ):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"mine.csv: expected a header and at least one row, got no row. Add one row"),
+        (b"family,spec\n", r"got no row"),
+        (b'family,spec\nnb201,"unfinished', r"expected a whole CSV .* got Error"),
+        (b"family,spec\nnb201,\xff\xfe\n", r"expected a whole CSV .* got UnicodeDecodeError"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused(folder, content, message):
+    path = folder / "mine.csv"
+    path.write_bytes(content)
+    for read in (table.tabulate, table.read_labels):
+        with pytest.raises(TableError, match=message):
+            read(path)
+
+
+def test_a_missing_or_damaged_parquet_is_refused(folder):
+    with pytest.raises(TableError, match=r"absent.csv: expected a whole CSV .* got FileNotFoundError"):
+        table.tabulate(folder / "absent.csv")
+    path = save(folder / "mine.parquet", ROWS)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(TableError, match=r"mine.parquet: expected a whole CSV"):
+        table.tabulate(path)
+
+
+def test_a_bad_header_is_refused(folder):
+    path = folder / "mine.csv"
+    for text, header in (("family,spec,[ms]\nnb201,x,3\n", r"'\[ms\]'"), ("family,spec\nnb201,x,3\n", "''")):
+        path.write_text(text)
+        with pytest.raises(
+            TableError, match=rf"mine.csv, header: expected a label and its unit.* got {header}. Name every"
+        ):
+            table.read_labels(path)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "",
+        "{}",
+        "[]",
+        "3",
+        '{"family": "nb201"}',
+        '{"name": "a", "onnx": 3}',
+        '{"name": "a", "onnx": "x", "spec": "y"}',
+        "[" * 9999,
+    ],
+)
+def test_a_spec_that_is_none_is_refused(spec):
+    for function in (table.parse, table.arch_id, table.to_graph):
+        with pytest.raises(SpecError, match="the spec of an architecture of table"):
+            function(spec)
+
+
+@pytest.mark.parametrize(
+    ("module", "given", "message"),
+    [
+        ("models/mine.py:broken", "1,3,9,9", "a callable that runs, got RuntimeError: no such width. Correct the row"),
+        ("models/mine.py:absent", "1,3,9,9", "got AttributeError"),
+        ("no.such.package:model", "1,3,9,9", "got ModuleNotFoundError"),
+        ("models/mine.py:number", "1,3,9,9", "expected a torch.nn.Module, got int"),
+    ],
+)
+def test_a_reference_that_does_not_work_is_said(folder, module, given, message):
+    (spec,) = table.tabulate(save(folder / "t.csv", [{"module": module, "input": given}]))["spec"].to_pylist()
+    with pytest.raises(SpecError, match=f"the Python reference of an architecture at table, .*{message}"):
+        table.to_graph(spec)
+
+
+def test_specs_written_by_hand_are_checked_too():
+    spec = table.spec_of({"name": "a", "module": "torch.nn:Identity", "input": "3,"})
+    with pytest.raises(SpecError, match=r"the input of an architecture at table, .* got '3,'"):
+        table.to_graph(spec)
+    with pytest.raises(SpecError, match=r"the family of an architecture at table, .* got 'os'"):
+        table.to_graph(table.spec_of({"name": "a", "family": "os", "spec": "x"}))
+
+
+def test_a_large_table_is_quick(folder):
+    specs = nb201.sample(2_000, np.random.default_rng(0))
+    path = save(folder / "t.csv", [{"family": "nb201", "spec": spec, "accuracy [%]": 50} for spec in specs])
+    assert len(table.tabulate(path)) == len(table.read_labels(path)) == 2_000
