@@ -19,11 +19,13 @@ if workflow.is_main_process:
 
 include: "rules/names.smk"
 include: "rules/data.smk"
+include: "rules/datasheets.smk"
 include: "rules/representation.smk"
 include: "rules/prediction.smk"
 include: "rules/evaluation.smk"
 include: "rules/search.smk"
 include: "rules/figures.smk"
+include: "rules/papers.smk"
 include: "rules/tracking.smk"
 
 
@@ -33,6 +35,12 @@ rule all:
         expand("results/tables/{table}.md", table=TABLES + SEARCHES),
         expand("results/figures/{figure}.svg", figure=FIGURES + SEARCHES),
         "results/tracking/database.ready",
+
+
+rule datasheets:
+    input:
+        expand("results/datasheets/{family}.md", family=config["families"]),
+        "results/datasheets/overlap.md",
 
 
 onstart:

@@ -29,11 +29,13 @@ from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.store import GraphStore
 from archgauge.nn.colours import refine
 from archgauge.nn.graph_conv import KGnn
-from archgauge.schemas import ARCHITECTURES, GRAPHS, ROW_GROUP_ROWS, read_table, write_table
+from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, ROW_GROUP_ROWS, read_table, write_table
 
 PROCESSES = 2
-NB101_GRAPHS = 50_000
+NB101_GRAPHS, NB101_SPACE = 50_000, 423_624
 QUICK_GRAPHS = 5_000
+FAMILIES = {"nb201": 15_625, "transnas_micro": 4_096, "transnas_macro": 3_256, "mnasnet": 5_138, "ofa_mbv3": 2_223}
+"""Family -> as many graphs as its collected table has."""
 BATCH = 128
 EIGENVALUES = 21
 
@@ -106,8 +108,10 @@ def timed(work: Callable[[], object], repeats: int = 7) -> float:
     return median(seconds)
 
 
-def conversion(machine: Machine, folder: Path, family: str, graphs: int, whole: int, bar: float) -> Iterator[Line]:
-    """Specs to the tables of graphs and kinds, costs and hashes included."""
+def conversion(
+    machine: Machine, folder: Path, family: str, graphs: int, whole: int, bar: float, memory_bar: float
+) -> Iterator[Line]:
+    """Specs to the tables of graphs and kinds, costs and hashes included; `memory_bar` in GB."""
     specs = import_module(f"archgauge.families.{family}").sample(graphs, np.random.default_rng(0))
     names = [f"{family}/{row}" for row in range(graphs)]
     table = pa.table({"arch_id": names, "family": [family] * graphs, "spec": specs})
@@ -122,7 +126,58 @@ def conversion(machine: Machine, folder: Path, family: str, graphs: int, whole: 
     floor = table.nbytes * whole / graphs / machine.bytes_per_s
     yield used.line(f"{family}: {whole:,} graphs converted", graphs, whole, floor, bar)
     name = f"{family}: memory of all processes, at most"
-    yield Line(name, used.bytes / 1e9, "GB", table.nbytes / graphs * ROW_GROUP_ROWS / 1e9, 2)
+    yield Line(name, used.bytes / 1e9, "GB", table.nbytes / graphs * ROW_GROUP_ROWS / 1e9, memory_bar)
+
+
+def whole_space(machine: Machine, folder: Path, quick: bool) -> Iterator[Line]:
+    """All of NAS-Bench-101: converted, as files, and its architectures and labels as a job loads them."""
+    graphs = 4 * QUICK_GRAPHS if quick else NB101_SPACE
+    yield from conversion(machine, folder, "nb101", graphs, NB101_SPACE, 360, 3)
+    files = sum(path.stat().st_size for path in _graph_files(folder, "nb101")) * NB101_SPACE / graphs
+    indices = read_table(_graph_files(folder, "nb101")[0], GRAPHS, ["kind", "edge_source", "edge_target", "edge_slot"])
+    floor = indices.nbytes / 4 * NB101_SPACE / graphs  # one byte for each index: there are fewer than 256 kinds
+    yield Line("nb101: files of all graphs", files / 1e6, "MB", floor / 1e6, 600)
+    yield from _loading(machine, folder)
+
+
+def _loading(machine: Machine, folder: Path) -> Iterator[Line]:
+    """As many architectures and labels as NAS-Bench-101's tables have, with made-up names and values."""
+    names = [f"nb101/{row:032x}" for row in range(NB101_SPACE)]
+    specs = ["7:" + "01" * 10 + "1:conv3x3,conv1x1,maxpool3x3,conv3x3,conv1x1"] * NB101_SPACE
+    table = pa.table({"arch_id": names, "family": ["nb101"] * NB101_SPACE, "spec": specs})
+    write_table(folder / "architectures.parquet", table, ARCHITECTURES)
+    columns = {"arch_id": names, "label": ["cifar10/test@108/run0"] * NB101_SPACE, "unit": ["percent"] * NB101_SPACE}
+    values = np.random.default_rng(0).uniform(10, 95, NB101_SPACE)
+    write_table(folder / "labels.parquet", pa.table({**columns, "value": values}), LABELS)
+    code = (
+        "import resource, sys, time; from pathlib import Path; from archgauge.schemas import *;"
+        "folder, start = Path(sys.argv[1]), time.perf_counter();"
+        "kept = read_table(folder / 'architectures.parquet', ARCHITECTURES),"
+        " read_table(folder / 'labels.parquet', LABELS);"
+        "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,"
+        " sum(table.nbytes for table in kept))"
+    )
+    told = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True).stdout
+    seconds, peak, held = map(float, told.split())
+    yield Line("nb101: architectures and labels loaded", seconds, "s", held / machine.bytes_per_s, 1)
+    yield Line("nb101: memory of that process", peak / 1e6, "MB", held / 1e6, 500)
+
+
+def zoo(folder: Path, quick: bool) -> Iterator[Line]:
+    """The published networks: built without weights, traced, and written as graphs."""
+    module = import_module("archgauge.families.zoo")
+    table = module.enumerate_specs()
+    whole = len(table)
+    if quick:
+        table = table.take(np.random.default_rng(0).permutation(whole)[:40])
+    write_table(folder / "zoo.specs.parquet", table, ARCHITECTURES)
+    used = _in_a_tree_of_processes(
+        "from archgauge.families.zoo import to_graph; from archgauge.graphs.tables import convert;"
+        f"convert(files[0], to_graph, files[1], files[2], {PROCESSES})",
+        [folder / "zoo.specs.parquet", *_graph_files(folder, "zoo")],
+    )
+    # No floor: the time is Python's, in the constructors and the forward passes of the networks.
+    yield used.line(f"zoo: {whole:,} networks traced and converted", len(table), whole, float("nan"), 360)
 
 
 def spectra(machine: Machine, folder: Path, graphs: int, whole: int) -> Iterator[Line]:
@@ -241,8 +296,11 @@ def run(folder: Path, quick: bool) -> Iterator[Line]:
         f"{machine.double_flops_per_s / 1e9:.0f} GFLOP/s in float32 and float64 on {torch.get_num_threads()} threads."
     )
     print(f"{'':<44}{'measured':>10}    {'bar':>9}{'':>8}{'floor':>12}")
-    yield from conversion(machine, folder, "nb201", 15_625, 15_625, 20)
-    yield from conversion(machine, folder, "nb101", graphs, NB101_GRAPHS, 90)
+    for family, whole in FAMILIES.items():
+        yield from conversion(machine, folder, family, whole, whole, 20, 2)
+    yield from zoo(folder, quick)
+    yield from whole_space(machine, folder, quick)
+    yield from conversion(machine, folder, "nb101", graphs, NB101_GRAPHS, 90, 2)
     yield from spectra(machine, folder, graphs, NB101_GRAPHS)
     store = GraphStore(*_graph_files(folder, "nb101"))
     yield from batches(machine, store, rng)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from archgauge.errors import ConfigError
-from archgauge.signatures import keywords, needs_of, predicts_percent
+from archgauge.signatures import collected_file, datasheet_of, keywords, needs_of, predicts_percent, remotes
 
 Config = Mapping[str, Any]
 
@@ -29,8 +29,17 @@ def sizes(config: Config, experiment: str, predictor: str) -> list[int]:
     return [size for size in wanted if size in allowed]
 
 
+def sampled(config: Config, family: str) -> int | str | None:
+    """How a family is tabulated: a number of architectures, None for the whole space, or "labelled"."""
+    settings = config["families"][family]
+    return "labelled" if settings.get("labelled_only") and has_labels(config, family) else settings["sample"]
+
+
 def label_files(config: Config, family: str) -> list[str]:
-    """The file or folder that a family's labels are read from; none where the source finds it itself."""
+    """What a family's labels are read from: a file or folder, the sign of a finished download, or nothing.
+
+    Nothing, where the source finds it itself.
+    """
     labels = config["families"][family]["labels"]
     if not has_labels(config, family):
         raise ConfigError(
@@ -41,8 +50,11 @@ def label_files(config: Config, family: str) -> list[str]:
             remedy="Set tables_dir to the folder of collected tables, or name another source.",
         )
     if labels["source"] == "tables":
-        return [str(Path(config["tables_dir"]) / f"{family}.parquet")]
-    return [] if labels["path"] is None else [labels["path"]]
+        return [str(Path(config["tables_dir"]) / collected_file(family))]
+    if labels["path"] is not None:
+        return [labels["path"]]
+    remote = remotes(family).get(labels["source"])
+    return [f"results/downloads/{remote}.ready"] if remote else []
 
 
 def family_files(config: Config, encoder: str, pattern: str) -> list[str]:
@@ -171,6 +183,49 @@ def table_settings(config: Config, table: str) -> dict[str, Any]:
         "label": experiment["label"],
         "titles": {name: config["predictors"][name]["title"] for name in experiment["predictors"]},
     }
+
+
+def datasheet_splits(config: Config, family: str) -> dict[str, list[int]]:
+    """The experiments that learn from a family's labels, with their training sizes."""
+    return {
+        name: list(experiment["n_train"])
+        for name, experiment in config["experiments"].items()
+        if can_run(config, name) and learnt_from(config, name) == family
+    }
+
+
+def datasheet_settings(config: Config, family: str) -> dict[str, Any]:
+    """What workflow_scripts/datasheet.py needs to know."""
+    return {"sample": sampled(config, family), "sizes": datasheet_splits(config, family)}
+
+
+def labelled_families(config: Config, paper: str) -> list[str]:
+    """The families of a paper's table or figure whose labels can be had."""
+    return [family for family in config["papers"][paper]["families"] if has_labels(config, family)]
+
+
+def family_modules(config: Config, paper: str) -> list[str]:
+    """The modules of the families of a paper's table or figure."""
+    return [f"archgauge.families.{family}" for family in config["papers"][paper]["families"]]
+
+
+def family_table_settings(config: Config, paper: str) -> dict[str, Any]:
+    """What workflow_scripts/family_table.py and family_figure.py need to know."""
+    families = config["papers"][paper]["families"]
+    return {
+        "title": config["papers"][paper]["title"],
+        "titles": {family: datasheet_of(family)["title"] for family in families},
+        "labels": {family: settings["label"] for family, settings in families.items()},
+        "rows": {family: settings["row"] for family, settings in families.items() if "row" in settings},
+        "only": {family: settings["only"] for family, settings in families.items() if "only" in settings},
+        "notes": {family: [settings["note"]] for family, settings in families.items() if "note" in settings},
+    }
+
+
+def fetched_by(config: Config, file: str) -> dict[str, str]:
+    """The family and the label source, one of those that a published file serves."""
+    pairs = ((family, source) for family in config["families"] for source in remotes(family))
+    return next({"family": family, "source": source} for family, source in pairs if remotes(family)[source] == file)
 
 
 def figures_of(config: Config, kind: str) -> str:

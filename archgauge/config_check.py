@@ -16,7 +16,7 @@ from archgauge.config import Config, plain, sizes
 from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
 from archgauge.fingerprint import choices
-from archgauge.signatures import Keywords, fields, keywords, label_sources, needs_of
+from archgauge.signatures import Keywords, family_keywords, fields, keywords, label_sources, needs_of
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
@@ -37,7 +37,7 @@ def check(config: Config) -> None:
     _check_schema(config)
     for name, family in config["families"].items():
         _choice(f"families.{name}", name, choices(*PLUGINS["family"]))
-        _check_keywords(f"families.{name}.graph", family["graph"], keywords(f"archgauge.families.{name}", "to_graph"))
+        _check_keywords(f"families.{name}.graph", family["graph"], family_keywords(name))
         if family["labels"]["source"] is not None:
             _choice(f"families.{name}.labels.source", family["labels"]["source"], label_sources(name))
     _check_encoders(config)
@@ -50,6 +50,9 @@ def check(config: Config) -> None:
         _check_table(f"tables.{name}", table, config)
     for name, figure in config["figures"].items():
         _check_figure(f"figures.{name}", figure, config)
+    for name, paper in config["papers"].items():
+        for family in paper["families"]:
+            _choice(f"papers.{name}.families", family, config["families"])
 
 
 def _check_schema(config: Config) -> None:

@@ -37,11 +37,18 @@ class Remote:
         sources: addresses, tried in order.
         size: bytes, or None where not published.
         sha256: hexadecimal, or None where not published.
+        file: what the authors call it, where the first address does not end in that.
     """
 
     sources: tuple[str, ...]
     size: int | None = None
     sha256: str | None = None
+    file: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the file is called; readers tell forms of a benchmark apart by it."""
+        return self.file or self.sources[0].rpartition("/")[2]
 
 
 class _Refused(Exception):

@@ -1,11 +1,15 @@
-"""What modules state about themselves, read from their syntax trees.
+"""What modules state about themselves.
 
-The Snakefile asks on every call, so no module is imported for it.
+The Snakefile asks on every call. Predictors and strategies import much, so they are read as syntax trees; families
+import little, and some are made of others, so they are imported.
 """
 
 import ast
+import inspect
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
+from types import ModuleType
 
 from archgauge.fingerprint import PACKAGE_ROOT
 
@@ -60,15 +64,39 @@ def fields(module: str, member: str) -> Keywords:
     return {item.target.id: (ast.unparse(item.annotation), item.value is not None) for item in fields}  # type: ignore[union-attr]
 
 
+@cache
+def family_keywords(family: str) -> Keywords:
+    """Keyword-only arguments of a family's `to_graph`."""
+    parameters = inspect.signature(_family(family).to_graph).parameters.values()
+    return {
+        one.name: (inspect.formatannotation(one.annotation), one.default is not one.empty)
+        for one in parameters
+        if one.kind is one.KEYWORD_ONLY
+    }
+
+
 def label_sources(family: str) -> list[str]:
     """Names of a family's LABEL_SOURCES."""
-    tree = _tree(f"archgauge.families.{family}")
-    found = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "LABEL_SOURCES"
-    ]
-    return [ast.literal_eval(key) for value in found if isinstance(value, ast.Dict) for key in value.keys if key]
+    return list(_family(family).LABEL_SOURCES)
+
+
+def remotes(family: str) -> dict[str, str]:
+    """Label source -> name of the published file that it is fetched from, of a family's REMOTES."""
+    return {source: remote.name for source, remote in _family(family).REMOTES.items()}
+
+
+def collected_file(family: str) -> str:
+    """The name of a family's file in the folder of collected tables."""
+    return _family(family).COLLECTED
+
+
+def datasheet_of(family: str) -> Mapping[str, str]:
+    """A family's DATASHEET."""
+    return _family(family).DATASHEET
+
+
+def _family(name: str) -> ModuleType:
+    return import_module(f"archgauge.families.{name}")
 
 
 def _imported_from(module: str, name: str) -> str:

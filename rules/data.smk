@@ -1,4 +1,10 @@
 rule tabulate:
+    input:
+        published=lambda w: (
+            label_files(config, w.family)
+            if sampled(config, w.family) == "labelled"
+            else []
+        ),
     output:
         architectures="results/architectures/{family}.parquet",
     log:
@@ -9,7 +15,8 @@ rule tabulate:
         gpu=0,
     params:
         family="{family}",
-        sample=lambda w: config["families"][w.family]["sample"],
+        source=lambda w: config["families"][w.family]["labels"]["source"],
+        sample=lambda w: sampled(config, w.family),
         seed=lambda w: config["families"][w.family]["seed"],
         code=lambda w: fingerprint(
             workflow.basedir,

@@ -24,6 +24,7 @@ DOORS = {
     "mlflow": {"tracking.py"},
     "skfuzzy": {"clustering.py"},
     "dgl": {"nn/message_passing.py"},
+    "onnx": {"graphs/_onnx_file.py"},
     "requests": {"download.py"},
     "snakemake": set(),
     "tensorflow": set(),

@@ -4,13 +4,14 @@ from importlib import import_module
 from pathlib import Path
 
 from archgauge import job
+from archgauge.families._common import published_file
 from archgauge.schemas import LABELS, write_table
 
 
 def main(*, published: list[Path], labels: Path, family: str, source: str) -> None:
-    """`published` is one file or folder, or none where the source finds it itself."""
-    readers = import_module(f"archgauge.families.{family}").LABEL_SOURCES
-    write_table(labels, readers[source](published[0] if published else None), LABELS)
+    """`published` is one file or folder, the sign of a finished download, or none where the source finds it itself."""
+    module = import_module(f"archgauge.families.{family}")
+    write_table(labels, module.LABEL_SOURCES[source](published_file(published)), LABELS)
 
 
 if __name__ == "__main__":

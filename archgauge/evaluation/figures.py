@@ -265,6 +265,30 @@ def pretraining_loss(path: str | Path, losses: Mapping[str, tuple[np.ndarray, np
         axes.legend(loc="upper right")
 
 
+def histograms(path: str | Path, rows: Mapping[str, Mapping[str, np.ndarray | None]], *, title: str) -> None:
+    """Draw a row of histograms for each family.
+
+    Args:
+        path: SVG file to write.
+        rows: by family, by what is counted (with its unit), the (N,) values; None where they cannot be had.
+        title: one line.
+    """
+    columns = max(map(len, rows.values()))
+    with _figure(path, title, (2.6 * columns, 0.5 + 1.9 * len(rows))) as figure:
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for line, (family, panels) in zip(grid, rows.items(), strict=True):
+            for axes, (what, values) in zip(line, panels.items(), strict=True):
+                axes.set(xlabel=what)
+                if values is None:
+                    axes.text(0.5, 0.5, "no labels here", ha="center", va="center", transform=axes.transAxes)
+                    axes.set(xticks=[], yticks=[])
+                    continue
+                _check(f"{what} of {family}", values, 1)
+                axes.hist(values, bins=min(60, max(5, int(2 * len(values) ** 0.5))), color=COLOURS[0])
+                axes.yaxis.set_major_formatter("{x:,.0f}")
+            line[0].set(title=family, ylabel="architectures")
+
+
 @contextmanager
 def _figure(path: str | Path, title: str, inches: tuple[float, float]) -> Iterator[Figure]:
     """Yield an empty figure in the common style; write it as SVG when the block ends."""

@@ -19,7 +19,7 @@ class Summary:
     Attributes:
         mean: over all runs; nan when any run is nan, because leaving failed runs out would flatter the predictor.
         standard_error: sample standard deviation / sqrt(R); nan for a single run.
-        runs: R.
+        runs: R; 0 for a number that is counted and not run.
         undefined: how many of the runs are nan.
     """
 

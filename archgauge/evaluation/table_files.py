@@ -114,13 +114,13 @@ def _number(entry: Entry) -> str:
     if entry.summary is None:
         return EMPTY
     mean = f"{entry.summary.mean:.{entry.decimals}f}"
-    if entry.summary.runs == 1:
+    if entry.summary.runs <= 1:
         return mean
     return f"{mean} ± {entry.summary.standard_error:.{entry.decimals}f}"
 
 
 def _after_number(entry: Entry) -> str:
-    runs = f" ({entry.summary.runs})" if entry.summary is not None else ""
+    runs = f" ({entry.summary.runs})" if entry.summary is not None and entry.summary.runs else ""
     return runs + (f" {entry.direction}" if entry.direction else "")
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,7 @@ class Entry:
     direction: str
     difference: PairedDifference | None
     published: Published | None
-    marks: str
+    marks: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,6 @@ def pivot(
         )
     summaries = {key: summarise(np.array(list(runs.values()))) if runs else None for key, runs in values.items()}
     printed = {key: None if summary is None or summary.undefined else summary for key, summary in summaries.items()}
-    placed = [*notes, *_reasons(summaries, notes)]
-    marks = _marks(placed)
     entries: dict[tuple[str, str], Entry] = {}
     for column in columns:
         name = str(column.where["metric"])
@@ -145,18 +143,39 @@ def pivot(
                 direction=_direction(difference, higher_is_better(name)),
                 difference=difference,
                 published=published.get(key),
-                marks=_marks_at(placed, marks, *key),
             )
+    return annotated(
+        title,
+        corner,
+        [row.text for row in rows],
+        [column.text for column in columns],
+        entries,
+        [*notes, *_reasons(summaries, notes)],
+        _legend(published, reference),
+    )
+
+
+def annotated(
+    title: str,
+    corner: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    entries: Mapping[tuple[str, str], Entry],
+    notes: Sequence[Note],
+    legend: Sequence[str],
+) -> ResultTable:
+    """Put a table together, with a mark wherever a note belongs; equal texts share a mark."""
+    marks = _marks(notes)
     return ResultTable(
         title=title,
         corner=corner,
-        rows=tuple(row.text for row in rows),
-        columns=tuple(column.text for column in columns),
-        row_marks={row.text: _marks_at(placed, marks, row.text, None) for row in rows},
-        column_marks={column.text: _marks_at(placed, marks, None, column.text) for column in columns},
-        entries=entries,
+        rows=tuple(rows),
+        columns=tuple(columns),
+        row_marks={row: _marks_at(notes, marks, row, None) for row in rows},
+        column_marks={column: _marks_at(notes, marks, None, column) for column in columns},
+        entries={key: replace(entry, marks=_marks_at(notes, marks, *key)) for key, entry in entries.items()},
         notes=tuple((mark, text) for text, mark in marks.items()),
-        legend=tuple(_legend(published, reference)),
+        legend=tuple(legend),
     )
 
 

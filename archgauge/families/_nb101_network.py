@@ -61,7 +61,7 @@ def _module(build: GraphBuilder, x: Value, channels: int, cell: Cell) -> Value:
         terms = [_truncated(build, values[s], width[vertex]) for s in range(1, vertex) if vertex in readers[s]]
         if vertex in readers[0]:
             terms.append(_conv_bn_relu(build, x, width[vertex], 1))
-        values.append(_operation(build, build.add(terms), cell.operations[vertex], width[vertex]))
+        values.append(operation(build, build.add(terms), cell.operations[vertex], width[vertex]))
     ends = [values[vertex] for vertex in range(1, last) if last in readers[vertex]]
     terms = [build.concat(ends)] if ends else []
     if last in readers[0]:
@@ -69,10 +69,11 @@ def _module(build: GraphBuilder, x: Value, channels: int, cell: Cell) -> Value:
     return build.add(terms)
 
 
-def _operation(build: GraphBuilder, x: Value, operation: str, channels: int) -> Value:
-    if operation == "maxpool3x3":
+def operation(build: GraphBuilder, x: Value, name: str, channels: int) -> Value:
+    """Add one operation of a cell."""
+    if name == "maxpool3x3":
         return build.pool(x, "max_pool", 3)
-    return _conv_bn_relu(build, x, channels, {"conv3x3": 3, "conv1x1": 1}[operation])
+    return _conv_bn_relu(build, x, channels, {"conv3x3": 3, "conv1x1": 1}[name])
 
 
 def _truncated(build: GraphBuilder, x: Value, channels: int) -> Value:

@@ -64,14 +64,15 @@ def _cell(build: GraphBuilder, x: Value, edges: Sequence[tuple[int, int, str]], 
     last = max(target for _, target, _ in edges)
     nodes = [x]
     for node in range(1, last + 1):
-        terms = [_edge(build, nodes[source], name, pool_bn) for source, target, name in edges if target == node]
+        terms = [operation(build, nodes[source], name, pool_bn) for source, target, name in edges if target == node]
         nodes.append(build.add(terms))
     return nodes[last]
 
 
-def _edge(build: GraphBuilder, x: Value, operation: str, pool_bn: bool) -> Value:
+def operation(build: GraphBuilder, x: Value, name: str, pool_bn: bool = False) -> Value:
+    """Add one operation of a cell; GENNAPE has a batch norm behind pools."""
     channels = build.shape(x)[2]
-    match operation:
+    match name:
         case "skip_connect":
             return x
         case "none":
@@ -79,7 +80,7 @@ def _edge(build: GraphBuilder, x: Value, operation: str, pool_bn: bool) -> Value
         case "avg_pool_3x3":
             pooled = build.pool(x, "avg_pool", 3)
             return build.batch_norm(pooled) if pool_bn else pooled
-    return _relu_conv_bn(build, x, channels, {"nor_conv_1x1": 1, "nor_conv_3x3": 3}[operation])
+    return _relu_conv_bn(build, x, channels, {"nor_conv_1x1": 1, "nor_conv_3x3": 3}[name])
 
 
 def _relu_conv_bn(build: GraphBuilder, x: Value, channels: int, kernel: int, stride: int = 1) -> Value:

@@ -19,13 +19,17 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from archgauge.cells import Cell
+from archgauge.download import Remote
 from archgauge.errors import ConfigError, SpecError, TableError
 from archgauge.families import _nb101_network, _nb101_space
 from archgauge.families._nb101_space import MAX_EDGES, MAX_VERTICES, OPERATIONS
 from archgauge.formats import nasbench101
+from archgauge.graphs.builder import GraphBuilder
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import KindTable
 from archgauge.schemas import ARCHITECTURES, LABELS, read_table
+
+FAMILY = "nb101"
 
 _SPEC = re.compile(r"(?P<vertices>[0-9]{1,2}):(?P<bits>[01]*):(?P<operations>[a-z0-9,]*)")
 
@@ -170,6 +174,13 @@ def to_graph(spec: str, kinds: KindTable | None = None) -> Graphs:
         SpecError: as `cell`.
     """
     return _nb101_network.network(cell(spec), KindTable() if kinds is None else kinds)
+
+
+def operation_graph(name: str) -> Graphs:
+    """Return input, one operation of a cell, and output."""
+    build = GraphBuilder(KindTable())
+    build.output(_nb101_network.operation(build, build.input(8, 8, 16), name, 16))
+    return build.finish()
 
 
 def _checked(whole: Cell, where: object) -> Cell:
@@ -319,6 +330,28 @@ LABEL_SOURCES: dict[str, Callable[[Path], pa.Table]] = {
     "tfrecord": _labels_from_tfrecord,
 }
 """Readers of measured labels: `tables` of the folder of collected tables, `tfrecord` of an official file."""
+
+
+COLLECTED = "nb101.parquet"
+"""The file of the collected tables that its labels are in."""
+
+REMOTES: dict[str, Remote] = {
+    "tfrecord": Remote(
+        sources=("https://storage.googleapis.com/nasbench/nasbench_only108.tfrecord",),
+        sha256="4c39c3936e36a85269881d659e44e61a245babcb72cb374eacacf75d0e5f4fd1",
+    ),
+}
+"""What a label source is fetched from where no path is given: the 108-epoch runs, some 499 MB."""
+
+DATASHEET = {
+    "title": "NAS-Bench-101",
+    "space": "Cells of up to seven vertices and nine edges with three operations, nine times in one skeleton: 423,624 "
+    "distinct cells.",
+    "labels": "Every cell was trained by the authors three times for 4, 12, 36 and 108 epochs on CIFAR-10. The "
+    "collected table has the test accuracy of one run, and for 30,001 cells validation accuracies of a selected run.",
+    "licence": "Apache-2.0.",
+    "citation": "Ying et al., NAS-Bench-101: Towards Reproducible Neural Architecture Search, ICML 2019.",
+}
 
 
 def published_costs(path: Path) -> pa.Table:

@@ -24,9 +24,11 @@ import numpy as np
 import pyarrow as pa
 
 from archgauge.cells import Cell
+from archgauge.download import Remote
 from archgauge.errors import ConfigError, SpecError, TableError
 from archgauge.families import _nb201_network
 from archgauge.formats import analog, natsbench
+from archgauge.graphs.builder import GraphBuilder
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import KindTable
 from archgauge.schemas import ARCHITECTURES, LABELS, read_table
@@ -205,7 +207,38 @@ def to_graph(
     return _SKELETONS[skeleton](edges, KindTable() if kinds is None else kinds)
 
 
+def operation_graph(name: str) -> Graphs:
+    """Return input, one operation of a cell by its official name, and output, as the authors' network has it."""
+    build = GraphBuilder(KindTable())
+    build.output(_nb201_network.operation(build, build.input(8, 8, 16), name))
+    return build.finish()
+
+
 _SKELETONS = {"authors": _nb201_network.authors_network, "gennape": _nb201_network.gennape_network}
+
+COLLECTED = "nb201.parquet"
+"""The file of the collected tables that its labels are in."""
+
+REMOTES: dict[str, Remote] = {
+    "natsbench": Remote(
+        sources=(
+            "https://drive.usercontent.google.com/download?id=17_saCsj_krKjlCBLOJEpNtzPXArMCqxU&export=download&confirm=t",
+        ),
+        file="NATS-tss-v1_0-3ffb9-simple.tar",
+    ),
+}
+"""What a label source is fetched from where no path is given. Neither size nor sha256 is published."""
+
+DATASHEET = {
+    "title": "NAS-Bench-201",
+    "space": "Cells of four nodes with one of five operations on each of six edges, fifteen times in one skeleton: "
+    "5^6 = 15,625 cells, of which 5,425 are distinct once what is dead is pruned.",
+    "labels": "Every cell was trained by the authors for 12 and for 200 epochs on CIFAR-10, CIFAR-100 and "
+    "ImageNet16-120, up to three times; `+analog` is one training of each cell on CIFAR-10 by AnalogNAS-Bench.",
+    "licence": "MIT (NAS-Bench-201, NATS-Bench).",
+    "citation": "Dong and Yang, NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, "
+    "ICLR 2020.",
+}
 
 _TABLE_COLUMNS = {
     f"test{epochs}_{column}_{run}": f"{name}/test@{epochs}/{'mean' if run == 'mean' else 'run0'}"

@@ -1,0 +1,23 @@
+"""Count the live graphs that families share."""
+
+from pathlib import Path
+
+import numpy as np
+
+from archgauge import job
+from archgauge.evaluation.datasheets import overlap, overlap_page
+from archgauge.files import whole_file
+from archgauge.schemas import GRAPHS, read_table
+
+
+def main(*, graphs: list[Path], page: Path, families: list[str]) -> None:
+    hashes = {
+        family: np.array(read_table(path, GRAPHS, ["live_hash"])["live_hash"].to_pylist())
+        for family, path in zip(families, graphs, strict=True)
+    }
+    with whole_file(page) as temporary:
+        temporary.write_text(overlap_page(overlap(hashes)))
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
