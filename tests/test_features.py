@@ -64,6 +64,8 @@ def test_labels_are_the_rows_of_gennapes_file():
     theirs = {
         "batch_norm": "BatchNorm",
         "linear": "MatMul",
+        "matmul": "MatMul",
+        "pad": "Paddings",
         "max_pool": "Maxpool",
         "avg_pool": "Avgpool",
         "silu": "Swish",

@@ -171,11 +171,11 @@ def _sources(sources: Mapping[str, Sequence[str]]) -> str:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    cells = [[_text(value) for value in row] for row in frame.itertuples(index=False)]
+    cells = [[_text(value) for value in row] for row in frame.astype(object).itertuples(index=False)]
     return tabulate(cells, headers=list(frame.columns), tablefmt="github", disable_numparse=True)
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float | np.floating):
+    if isinstance(value, float):
         return "–" if np.isnan(value) else f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

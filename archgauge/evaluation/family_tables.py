@@ -1,6 +1,6 @@
 """Tables that describe families: how their accuracies are distributed, and what their operations become in a graph."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from archgauge.evaluation.published import Published, published
 from archgauge.evaluation.statistics import Summary
 from archgauge.evaluation.tables import Entry, Note, ResultTable, annotated
 
-STATISTICS = {
+STATISTICS: dict[str, tuple[str, int, Callable[[np.ndarray], float]]] = {
     "architectures": ("#CGs", 0, len),
     "mean (%)": ("Mean", 2, np.mean),
     "standard deviation (%)": ("Std", 2, np.std),

@@ -8,7 +8,8 @@ from archgauge.graphs.graph import Graphs
 def macs(graphs: Graphs) -> np.ndarray:
     """(B,) int64 multiply-adds of a forward pass of one sample: convolutions and linear layers, dead branches too.
 
-    A layer that shares its weights is counted each time that it is run.
+    A layer that shares its weights is counted each time that it is run, and so is one whose weight is computed. A
+    product of two activations (attention) and a convolution along one or three axes (a node "other") count 0.
     """
     return _summed(graphs, np.array([kind.macs for kind in graphs.kinds], np.int64)[graphs.kind])
 

@@ -16,6 +16,7 @@ GENNAPE_LABELS = {
     "relu": 6,
     "relu6": 7,
     "linear": 8,
+    "matmul": 8,
     "add": 9,
     "mul": 10,
     "concat": 11,
@@ -25,10 +26,13 @@ GENNAPE_LABELS = {
     "tanh": 15,
     "silu": 16,
     "gelu": 17,
+    "pad": 18,
     "global_avg_pool": 19,
     "zero": 26,
 }
-"""Row of GENNAPE's operation table (METHODS 5.1: order of its file, 0 is out of vocabulary); a global pool is Mean."""
+"""Row of GENNAPE's operation table (METHODS 5.1: order of its file, 0 is out of vocabulary).
+
+A global pool is Mean, a product of two activations MatMul like a linear layer, but not weighted."""
 
 GENNAPE_LABEL_COUNT = 32
 GENNAPE_SIZE_UNIT = 256  # H and W are divided by this (max_derived_H/W)

@@ -24,7 +24,8 @@ def live(graphs: Graphs) -> Graphs:
     """Prune what cannot influence an output: encoders and the canonical hash see what is left.
 
     An operation vanishes when it is `zero`, when all its inputs vanish, or when it is a product with a vanished
-    factor: as in NAS-Bench-201's own equivalence, biases and shifts do not revive a dead branch. A vanished term drops
+    factor: as in NAS-Bench-201's own equivalence, biases and shifts do not revive a dead branch. Of an operation
+    outside the vocabulary nobody knows what it makes of zeros: it stays. A vanished term drops
     out of its sum, unless the sum has its shape from that term alone; where anything else reads a vanished value, a
     `zero` without inputs stands for it. A weight id that one node alone is left with is dropped.
     """
@@ -68,7 +69,7 @@ def _vanished(graphs: Graphs) -> np.ndarray:
         return vanished
     inputs = np.bincount(graphs.edge_target, minlength=len(vanished))
     spared = np.where(graphs.having("mul"), inputs, 1)  # living inputs that keep a node alive
-    spared[graphs.having("output") | (inputs == 0)] = 0
+    spared[graphs.having("output", "other") | (inputs == 0)] = 0
     for edges in edges_by_level(graphs):
         target = graphs.edge_target[edges]
         first = np.flatnonzero(np.diff(target, prepend=-1))

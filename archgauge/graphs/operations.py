@@ -1,6 +1,9 @@
 """The vocabulary of operations, and kinds: an operation with its attributes and its shapes.
 
 Shapes are (H, W, C) without the batch axis; a tensor of N tokens has H = N, W = 1; a vector has H = W = 1.
+`archgauge.graphs.layouts` says how the axes of any tensor are read.
+
+In `extra`, a size that grows with the batch is text: "B" is the batch, "8B" eight times as much.
 """
 
 import hashlib
@@ -19,7 +22,8 @@ COMMUTATIVE = frozenset({"add", "mul"})
 VARIADIC = frozenset({"add", "mul", "concat"})
 """Operations with any number of inputs; their kind lists the shape of the result as its one input."""
 
-BATCH_NORM_EPS = 1e-5
+NORM_EPS = 1e-5
+BATCH_NORM_EPS = NORM_EPS
 LEAKY_RELU_SLOPE = 0.01
 
 ACTIVATIONS = ("relu", "relu6", "sigmoid", "tanh", "silu", "gelu", "hardswish", "hardsigmoid", "leaky_relu")
@@ -28,23 +32,40 @@ WEIGHTED = frozenset({"conv", "conv_transpose", "linear"})
 VOCABULARY = (
     "input",
     "output",
-    "constant",  # a bare parameter or buffer that takes part in the computation (class token, layer scale)
+    "constant",  # a bare parameter or buffer that takes part in the computation (class token, layer scale); `extra`
+    # holds whether it is trainable, its sizes where they are not (1, C, H, W), (1, N, C) or (1, C), its dtype where
+    # that is no float, and the values of a small tensor that the forward pass makes up
     "zero",  # zeros of its output's shape, whatever comes in
-    "conv",
+    "conv",  # of these three, a weight (and a bias) that is computed is a second (and third) input
     "conv_transpose",  # `extra` holds its output_padding where there is one
     "linear",
+    "embedding",  # `extra` holds the rows of its table
     "batch_norm",  # `extra` holds its eps where that is not 1e-5
+    "layer_norm",  # over the channels; of these three, `extra` holds an eps that is not 1e-5
+    "group_norm",
+    "instance_norm",
     *ACTIVATIONS,  # `extra` holds a leaky_relu's slope where that is not 0.01
+    "prelu",  # `extra` says whether all channels share one slope
+    "softmax",  # `extra` holds its axis
     "max_pool",  # of pools, `extra` says whether the last window may hang over (ceil)
     "avg_pool",  # and whether an average counts the padding (counts_padding)
     "global_avg_pool",
     "upsample",  # each pixel repeated; `extra` holds the scale
-    "pad",  # zeros around an image; `extra` holds [left, right, top, bottom]
+    "interpolate",  # bilinear, to the size of the output; `extra` says whether the corners are aligned
+    "pad",  # zeros around an image; `extra` holds [left, right, top, bottom], then, if any, those before and behind C
     "add",
     "mul",
-    "concat",
+    "sub",
+    "div",
+    "scale",  # times a number; `extra` holds it
+    "shift",  # plus a number; `extra` holds it
+    "matmul",  # of two activations
+    "attention",  # scaled dot product of queries, keys, values (and a mask); `extra` holds causal, a scale of its own
+    "concat",  # over channels, unless `extra` names another axis (height, width)
     "slice",  # a range along one axis; `extra` holds the axis (height, width, channels), first and last + 1
-    "other",  # an operation outside the vocabulary; `extra` holds its name and arguments
+    "reshape",  # the same numbers in the same order; `extra` holds the sizes of all axes
+    "permute",  # `extra` holds the order of all axes
+    "other",  # an operation outside the vocabulary; `extra` holds the call, as `archgauge.graphs.calls` writes it
 )
 
 
@@ -59,8 +80,8 @@ class Kind:
         inputs: shape of each input; one shape, the result's, for `VARIADIC` operations.
         outputs: shape of each output.
         kernel, stride, padding, dilation: (height, width) of convolutions and pools; zeros where they mean nothing.
-        groups: of a convolution, 0 where it means nothing.
-        bias: whether a convolution or a linear layer has one.
+        groups: of a convolution or a group normalisation, 0 where it means nothing.
+        bias: whether a convolution, a linear layer or a layer normalisation has one.
         affine: whether a normalisation has scale and shift.
         extra: canonical JSON object of the settings that have no column of their own, or "".
     """
@@ -79,7 +100,10 @@ class Kind:
 
     @cached_property
     def macs(self) -> int:
-        """Multiply-adds of one forward pass of one sample: convolutions and linear layers only, bias not counted."""
+        """Multiply-adds of one forward pass of one sample: convolutions and linear layers only, bias not counted.
+
+        A product of two activations (attention) counts 0, as in the benchmarks' own counts.
+        """
         if self.operation == "conv":
             (height, width, channels), fan_in = self.outputs[0], self.inputs[0][2] // self.groups
             return height * width * channels * fan_in * self.kernel[0] * self.kernel[1]
@@ -93,18 +117,27 @@ class Kind:
 
     @cached_property
     def params(self) -> int:
-        """Trainable parameters."""
+        """Parameters that the node holds; a computed weight is none. A constant's count where it is trainable."""
         channels = self.outputs[0][2] if self.outputs else 0
-        if self.operation in ("conv", "conv_transpose"):
-            weight = channels * (self.inputs[0][2] // self.groups) * self.kernel[0] * self.kernel[1]
-            return weight + channels * self.bias
-        if self.operation == "linear":
-            return channels * self.inputs[0][2] + channels * self.bias
-        if self.operation == "batch_norm":
-            return 2 * channels * self.affine
-        if self.operation == "constant":
-            height, width, channels = self.outputs[0]
-            return height * width * channels * self.settings["trainable"]
+        match self.operation:
+            case "conv" | "conv_transpose" | "linear" if len(self.inputs) > 1:
+                return 0
+            case "conv" | "conv_transpose":
+                weight = channels * (self.inputs[0][2] // self.groups) * self.kernel[0] * self.kernel[1]
+                return weight + channels * self.bias
+            case "linear":
+                return channels * self.inputs[0][2] + channels * self.bias
+            case "batch_norm" | "group_norm" | "instance_norm":
+                return 2 * channels * self.affine
+            case "layer_norm":
+                return channels * self.affine + channels * self.bias
+            case "prelu":
+                return 1 if self.settings.get("shared") else channels
+            case "embedding":
+                return channels * self.settings.get("rows", 0)
+            case "constant":
+                height, width, _ = self.outputs[0]
+                return height * width * channels * self.settings["trainable"]
         return 0
 
     @cached_property

@@ -1,0 +1,103 @@
+"""What is known while the calls of an ONNX file become nodes: the value of each name, and who holds which weights."""
+
+from collections import defaultdict
+
+from archgauge.graphs._onnx_file import Call, Dims, Network, Operand
+from archgauge.graphs.builder import GraphBuilder, Value
+from archgauge.graphs.layouts import BATCH, Sizes, counted, default_sizes, shape_of, vector
+from archgauge.graphs.operations import Kind, as_extra
+
+
+class OnnxRecorder:
+    """Builds the graph of one file.
+
+    As in a trace, a view is no node as long as nothing needs it: each name is a value, and the sizes that the value
+    has in the realised network.
+    """
+
+    def __init__(self, network: Network, build: GraphBuilder):
+        self.build, self.zeros = build, network.zeros
+        self.batch = network.inputs[0].dims[0] if network.inputs and network.inputs[0].dims else 1
+        self._bound: dict[str, tuple[Value, Sizes]] = {}
+        self._weight_id: dict[tuple, int] = {}
+        self._readers: defaultdict[str, list[Call | None]] = defaultdict(list)
+        for call in network.calls:
+            for operand in call.operands:
+                if operand is not None:
+                    self._readers[operand.name].append(call)
+        for operand in network.outputs:
+            self._readers[operand.name].append(None)
+
+    def sizes(self, dims: Dims) -> Sizes:
+        """The axes with the batch as `archgauge.graphs.layouts` has it."""
+        return (BATCH, *dims[1:]) if dims and dims[0] == self.batch else dims
+
+    def result(self, call: Call, output: int = 0) -> Sizes:
+        """The sizes of an output; one element where nothing can read it, as its shape is not known."""
+        dims = call.dims[output]
+        return (BATCH, 1) if dims is None else self.sizes(dims)
+
+    def bind(self, name: str, value: Value, sizes: Sizes) -> None:
+        """Remember what a name is."""
+        self._bound[name] = (value, sizes)
+
+    def bound(self, name: str) -> bool:
+        """Whether a name is known."""
+        return name in self._bound
+
+    def pending(self, operand: Operand) -> tuple[Value, Sizes]:
+        """The value of a name and that value's sizes; a constant becomes a node where it is first read."""
+        if operand.name not in self._bound and operand.name in self.zeros:
+            own = self._own(operand)
+            self.bind(operand.name, self.build.node(Kind("zero", (), (shape_of(own),)), ()), own)
+        elif operand.name not in self._bound:
+            self.bind(operand.name, self._constant(operand), operand.dims)
+        return self._bound[operand.name]
+
+    def loose(self, operand: Operand) -> tuple[Value, Sizes]:
+        """The value of a name with its own sizes, or with those of the other form of a vector."""
+        value, sizes = self.pending(operand)
+        own = self._own(operand)
+        return (value, sizes) if vector(sizes) == vector(own) else (self.exact(operand), own)
+
+    def exact(self, operand: Operand) -> Value:
+        """The value of a name with its own sizes."""
+        value, sizes = self.pending(operand)
+        own = self._own(operand)
+        if sizes != own:
+            extra = as_extra(sizes=[counted(size) for size in own])
+            value = self.build.node(Kind("reshape", (shape_of(sizes),), (shape_of(own),), extra=extra), (value,))
+            self.bind(operand.name, value, own)
+        return value
+
+    def layer(self, kind: Kind, value: Value, **state: Operand | None) -> int:
+        """Add a node with state; nodes that hold the same in the same way share a weight id."""
+        names = tuple((part, held.weight) for part, held in state.items() if held is not None and held.weight)
+        attributes = (kind.operation, kind.kernel, kind.stride, kind.padding, kind.dilation, kind.groups, kind.extra)
+        weight_id = self._weight_id.setdefault((attributes, names), len(self._weight_id)) if names else -1
+        return self.build.node(kind, (value,), weight_id)
+
+    def only_reader(self, call: Call) -> Call | None:
+        """The one call that reads the result, where there is just one and it is no output of the network."""
+        readers = self._readers[call.outputs[0]]
+        return readers[0] if len(readers) == 1 else None
+
+    def is_read(self, name: str) -> bool:
+        """Whether anything reads a value."""
+        return bool(self._readers[name])
+
+    def _own(self, operand: Operand) -> Sizes:
+        return operand.dims if operand.constant else self.sizes(operand.dims)
+
+    def _constant(self, operand: Operand) -> Value:
+        shape = shape_of(operand.dims)
+        extra = as_extra(
+            trainable=operand.weight is not None,
+            sizes=None if operand.dims == (1, *default_sizes(shape)) else list(operand.dims),
+            dtype=operand.dtype,
+            values=None if operand.weight or operand.value is None else operand.value.ravel().tolist(),
+        )
+        weight_id = -1
+        if operand.weight is not None:
+            weight_id = self._weight_id.setdefault(("constant", operand.weight), len(self._weight_id))
+        return self.build.node(Kind("constant", (), (shape,), extra=extra), (), weight_id)

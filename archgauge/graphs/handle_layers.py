@@ -1,0 +1,192 @@
+"""Tracing of operations that hold parameters: convolutions, linear layers, normalisations."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archgauge.graphs.builder import Value
+from archgauge.graphs.handlers_common import (
+    call,
+    exactly,
+    filled,
+    pair,
+)
+from archgauge.graphs.layouts import batched, channels_last, shape_of, vector
+from archgauge.graphs.operations import NORM_EPS, Kind, Pair, as_extra
+from archgauge.graphs.recorder import Recorder
+
+aten = torch.ops.aten
+
+
+def conv2d(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    x, weight, bias, stride, padding, dilation, groups = filled(func, args, kwargs)
+    if isinstance(padding, str) or x.dim() != 4:
+        return call(recorder, func, result, args, kwargs)
+    settings = (pair(stride), pair(padding), pair(dilation), groups)
+    return _weighted(recorder, "conv", result, x, weight, bias, settings, None)
+
+
+def conv_transpose2d(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    x, weight, bias, stride, padding, around, groups, dilation = filled(func, args, kwargs)
+    if x.dim() != 4:
+        return call(recorder, func, result, args, kwargs)
+    settings = (pair(stride), pair(padding), pair(dilation), groups)
+    return _weighted(recorder, "conv_transpose", result, x, weight, bias, settings, around)
+
+
+def convolution(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    x, weight, bias, stride, padding, dilation, transposed, around, groups = filled(func, args, kwargs)[:9]
+    if x.dim() != 4:
+        return call(recorder, func, result, args, kwargs)
+    settings = (pair(stride), pair(padding), pair(dilation), groups)
+    operation = "conv_transpose" if transposed else "conv"
+    return _weighted(recorder, operation, result, x, weight, bias, settings, around)
+
+
+def _weighted(
+    recorder: Recorder,
+    operation: str,
+    result: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    settings: tuple[Pair, Pair, Pair, int],
+    around: Sequence[int] | None,
+) -> None:
+    """A convolution, whose weight may be computed."""
+    value, _ = recorder.loose(x)
+    stride, padding, dilation, groups = settings
+    kind = Kind(
+        operation,
+        (shape_of(x.shape),),
+        (shape_of(result.shape),),
+        pair(weight.shape[2:]),
+        stride,
+        padding,
+        dilation,
+        groups,
+        bias is not None,
+        extra=as_extra(output_padding=list(pair(around)) if around and any(pair(around)) else None),
+    )
+    recorder.bind(result, _held_or_read(recorder, kind, value, weight, bias))
+
+
+def _held_or_read(recorder: Recorder, kind: Kind, value: Value, weight: Tensor, bias: Tensor | None) -> int:
+    """A node that holds its weight, or that reads it where it is computed or belongs to others too."""
+    node = recorder.layer(kind, [value], weight=weight, bias=bias)
+    if node is not None:
+        return node
+    read = [tensor for tensor in (weight, bias) if tensor is not None]
+    inputs = (*kind.inputs, *(shape_of(tensor.shape) for tensor in read))
+    return recorder.node(replace(kind, inputs=inputs), [value, *map(recorder.exact, read)])
+
+
+def linear(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    x, weight, bias = filled(func, args, kwargs)
+    _linear_layer(recorder, result, x, weight, bias)
+
+
+def _linear_layer(recorder: Recorder, result: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    value, sizes = recorder.loose(x)
+    before, after = channels_last(x.shape), channels_last(result.shape)
+    kind = Kind("linear", (before,), (after,), bias=bias is not None)
+    node = _held_or_read(recorder, kind, value, weight, bias)
+    recorder.bind(result, node, (*(vector(sizes) if before[:2] == (1, 1) else sizes)[:-1], result.shape[-1]))
+
+
+def matmul(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    """A product of two activations, or a linear layer that is written as one."""
+    weight = recorder.transposed(args[1])
+    if weight is not None and args[0].dim() > 1:
+        return _linear_layer(recorder, result, args[0], weight, None)
+    return exactly(recorder, "matmul", result, args[:2])
+
+
+def addmm(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    bias, x, second = args[:3]
+    weight = recorder.transposed(second)
+    if weight is None or kwargs or not recorder.is_state(bias):
+        return call(recorder, func, result, args, kwargs)
+    return _linear_layer(recorder, result, x, weight, bias)
+
+
+def embedding(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    weight, rows = args[:2]
+    inputs, outputs = (shape_of(rows.shape),), (shape_of(result.shape),)
+    extra = as_extra(rows=weight.shape[0])
+    value = recorder.exact(rows)
+    node = recorder.layer(Kind("embedding", inputs, outputs, extra=extra), [value], weight=weight)
+    if node is None:
+        return call(recorder, func, result, args, kwargs)
+    return recorder.bind(result, node)
+
+
+def _eps(eps: float) -> float | None:
+    return None if eps == NORM_EPS else eps
+
+
+def batch_norm(recorder: Recorder, func: Any, result: Any, args: tuple, kwargs: dict) -> None:
+    x, weight, bias, mean, variance = args[:5]
+    training = args[5] if func.overloadpacket in (aten.batch_norm, aten.native_batch_norm) else False
+    eps = args[7] if func.overloadpacket is aten.batch_norm else args[-1]
+    output = result if isinstance(result, Tensor) else result[0]
+    node = None
+    if not training and mean is not None and x.dim() in (2, 4) and (weight is None) == (bias is None):
+        value, sizes = recorder.loose(x)
+        shape = shape_of(x.shape)
+        kind = Kind("batch_norm", (shape,), (shape,), affine=weight is not None, extra=as_extra(eps=_eps(eps)))
+        node = recorder.layer(kind, [value], weight=weight, bias=bias, running_mean=mean, running_var=variance)
+    if node is None:
+        return call(recorder, func, result, args, kwargs)
+    return recorder.bind(output, node, sizes)
+
+
+def layer_norm(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    x, normalised, weight, bias, eps, _ = filled(func, args, kwargs)
+    node = None
+    if len(normalised) == 1 and not (weight is None and bias is not None):
+        shape, extra = channels_last(x.shape), as_extra(eps=_eps(eps))
+        kind = Kind("layer_norm", (shape,), (shape,), bias=bias is not None, affine=weight is not None, extra=extra)
+        node = recorder.layer(kind, [recorder.exact(x)], weight=weight, bias=bias)
+    if node is None:
+        return call(recorder, func, result, args, kwargs)
+    return recorder.bind(result, node)
+
+
+def group_norm(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    x, groups, weight, bias, eps, _ = filled(func, args, kwargs)
+    node = None
+    if x.dim() == 4 and (weight is None) == (bias is None):
+        shape, extra = shape_of(x.shape), as_extra(eps=_eps(eps))
+        kind = Kind("group_norm", (shape,), (shape,), groups=groups, affine=weight is not None, extra=extra)
+        node = recorder.layer(kind, [recorder.exact(x)], weight=weight, bias=bias)
+    if node is None:
+        return call(recorder, func, result, args, kwargs)
+    return recorder.bind(result, node)
+
+
+def instance_norm(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    x, weight, bias, mean, _, from_input, _, eps, _ = args
+    node = None
+    if x.dim() == 4 and from_input and mean is None and (weight is None) == (bias is None):
+        shape, extra = shape_of(x.shape), as_extra(eps=_eps(eps))
+        kind = Kind("instance_norm", (shape,), (shape,), affine=weight is not None, extra=extra)
+        node = recorder.layer(kind, [recorder.exact(x)], weight=weight, bias=bias)
+    if node is None:
+        return call(recorder, func, result, args, kwargs)
+    return recorder.bind(result, node)
+
+
+def prelu(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    x, weight = args
+    node = None
+    if batched(x.shape) and x.dim() in (2, 4):
+        value, sizes = recorder.loose(x)
+        shape, extra = shape_of(x.shape), as_extra(shared=(weight.numel() == 1) or None)
+        node = recorder.layer(Kind("prelu", (shape,), (shape,), extra=extra), [value], weight=weight)
+    if node is None:
+        return call(recorder, func, result, args, kwargs)
+    return recorder.bind(result, node, sizes)

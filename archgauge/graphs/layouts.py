@@ -1,0 +1,92 @@
+"""How the axes of a tensor are read: which one is the batch, and what (H, W, C) the others are.
+
+A model is traced with a batch of `BATCH` samples: on the meta device that costs nothing, and because no other size is
+a multiple of this prime, the batch is recognised wherever it stands, also folded into another axis.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+from archgauge.graphs.operations import Shape
+
+BATCH = 1_000_003
+Sizes = tuple[int, ...]
+
+
+def shape_of(sizes: Sequence[int]) -> Shape:
+    """(H, W, C) of (B, C, H, W), (B, N, C), (B, C), (B): the last two axes are H, W, the others before them are C.
+
+    The batch may stand anywhere; (8B, N, M) has C = 8. A tensor without a batch is read as one sample, with or without
+    an axis of length 1 in its place.
+    """
+    rest = _sample(sizes)
+    match len(rest):
+        case 0:
+            return 1, 1, 1
+        case 1:
+            return 1, 1, rest[0]
+        case 2:
+            return rest[0], 1, rest[1]
+    return rest[-2], rest[-1], prod(rest[:-2])
+
+
+def channels_last(sizes: Sequence[int]) -> Shape:
+    """(H, W, C) of what a linear layer reads: (B, C), (B, N, C), (B, H, W, C); N counts the tokens of more axes."""
+    rest = _sample(sizes)
+    if len(rest) == 3:
+        return rest[0], rest[1], rest[2]
+    return prod(rest[:-1]), 1, rest[-1] if rest else 1
+
+
+def batched(sizes: Sequence[int]) -> bool:
+    """Whether the first axis is the batch, and it alone."""
+    return bool(sizes) and sizes[0] == BATCH
+
+
+def counted(size: int) -> int | str:
+    """A size as `extra` holds it: "8B" for 8 batches."""
+    if size and not isinstance(size, bool) and size % BATCH == 0:
+        return "B" if size == BATCH else f"{size // BATCH}B"
+    return size
+
+
+def resolved(size: int | str, batch: int) -> int:
+    """The inverse of `counted` for a batch of some size."""
+    return int(size[:-1] or 1) * batch if isinstance(size, str) else size
+
+
+def vector(sizes: Sequence[int]) -> Sizes:
+    """(B, C) of a vector in the form of an image with one pixel; other sizes as they are."""
+    return tuple(sizes[:2] if len(sizes) == 4 and sizes[2] == sizes[3] == 1 else sizes)
+
+
+def default_sizes(shape: Shape) -> Sizes:
+    """The axes behind the batch that a shape stands for: (C,) of a vector, (N, C) of tokens, (C, H, W) of an image."""
+    height, width, channels = shape
+    if width == 1:
+        return (channels,) if height == 1 else (height, channels)
+    return channels, height, width
+
+
+def axis_name(rank: int, axis: int) -> str | None:
+    """What an axis of a batched tensor is called; None for the batch and for axes without a name."""
+    return _AXES.get(rank, ())[axis - 1] if 0 < axis < rank <= 4 else None
+
+
+def axis_number(rank: int, name: str) -> int:
+    """The inverse of `axis_name`."""
+    return _AXES[rank].index(name) + 1
+
+
+_AXES = {2: ("channels",), 3: ("height", "channels"), 4: ("channels", "height", "width")}
+
+
+def _sample(sizes: Sequence[int]) -> list[int]:
+    """The sizes of one sample's axes."""
+    for axis, size in enumerate(sizes):
+        if size and size % BATCH == 0:
+            before, folded = list(sizes[:axis]), [size // BATCH] if size > BATCH else []
+            return [other // BATCH if other and other % BATCH == 0 else other for other in before + folded] + [
+                other // BATCH if other and other % BATCH == 0 else other for other in sizes[axis + 1 :]
+            ]
+    return list(sizes[1:] if len(sizes) > 1 and sizes[0] == 1 else sizes)

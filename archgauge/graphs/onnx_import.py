@@ -1,0 +1,76 @@
+"""From an ONNX file to its computation graph, in the same terms as `archgauge.graphs.trace`.
+
+Initializers are weights, and nodes that read the same ones in the same way share them. What a file cannot say, or says
+otherwise than the PyTorch model that it was exported from:
+- In evaluation mode `torch.onnx.export` folds a batch normalisation into the convolution before it, which then has a
+  bias. With `dynamo=False, training=TrainingMode.TRAINING, do_constant_folding=False` and with
+  `dynamo=True, optimize=False` it stays.
+- `dynamo=True` drops a bias that is all zeros, and keeps one of several initializers of equal values. Normalisations
+  share weights only where they share their running statistics, too; other layers initialised equal look shared.
+- SiLU is exported as a product with a sigmoid. Such a product is read as silu, also where the model was written so.
+- Exporters leave out what reaches no output, and sometimes what zeros alone reach.
+- The older exporter computes equal operations on one value once: two ReLUs of one tensor are one.
+- A linear layer over tokens is exported as MatMul and Add; they are read as one linear layer with a bias.
+- Attention is exported as products and a softmax, group normalisation as an instance normalisation between reshapes.
+- A number is a float32 in the file: a factor of 1/3 comes back as 0.33333334.
+- Every initializer of floating point counts as trainable; one without axes is a number. A normalisation without scale
+  and shift counts as one with them when the exporter has folded its ones and zeros to initializers.
+- Zeros that the exporter has folded are a constant and not a `zero`.
+- An operation outside the vocabulary is a node "other" with ONNX's name and attributes, not ATen's.
+"""
+
+from pathlib import Path
+
+from archgauge.errors import FormatError
+from archgauge.graphs._onnx_calls import as_other
+from archgauge.graphs._onnx_file import Network, read_network
+from archgauge.graphs._onnx_layers import LAYERS
+from archgauge.graphs._onnx_recorder import OnnxRecorder
+from archgauge.graphs._onnx_views import VIEWS
+from archgauge.graphs.builder import GraphBuilder
+from archgauge.graphs.graph import Graphs
+from archgauge.graphs.layouts import BATCH, shape_of
+from archgauge.graphs.operations import Kind, KindTable, as_extra
+
+_HANDLERS = LAYERS | VIEWS
+
+
+def load_onnx(path: str | Path, kinds: KindTable | None = None) -> Graphs:
+    """The computation graph of an ONNX file.
+
+    Args:
+        kinds: a table to build over; a new one by default.
+
+    Returns:
+        One graph in normal form, of one sample whatever the file's batch.
+
+    Raises:
+        FormatError: when the file is no whole ONNX model, keeps weights outside its folder, or reads what is not there.
+        GraphError: when a shape is not known, an axis other than the batch is dynamic, or there is control flow.
+    """
+    path = Path(path)
+    try:
+        return _imported(read_network(path), KindTable() if kinds is None else kinds)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError) as error:
+        raise FormatError(
+            "the operators of an ONNX file",
+            where=path,
+            expected="inputs and attributes as ONNX defines them",
+            got=f"{type(error).__name__}: {error}",
+            remedy="The file is damaged: export the model again.",
+        ) from error
+
+
+def _imported(network: Network, kinds: KindTable) -> Graphs:
+    run = OnnxRecorder(network, GraphBuilder(kinds))
+    for operand in network.inputs:
+        sizes = run.sizes(operand.dims)
+        extra = as_extra(batched=None if sizes[:1] == (BATCH,) else False, dtype=operand.dtype)
+        run.bind(operand.name, run.build.node(Kind("input", (), (shape_of(sizes),), extra=extra), ()), sizes)
+    for call in network.calls:
+        if not run.bound(call.outputs[0]):  # else an earlier call has taken it in
+            _HANDLERS.get(call.operation, as_other)(run, call)
+    for operand in network.outputs:
+        value, _ = run.loose(operand)
+        run.build.node(Kind("output", (shape_of(run.sizes(operand.dims)),), ()), (value,))
+    return run.build.finish()

@@ -1,0 +1,213 @@
+"""What a trace has seen so far: which value each tensor is, and which node holds which parameters."""
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from archgauge.graphs.builder import GraphBuilder, Value
+from archgauge.graphs.calls import written
+from archgauge.graphs.graph import Graphs
+from archgauge.graphs.layouts import BATCH, Sizes, counted, default_sizes, shape_of, vector
+from archgauge.graphs.operations import Kind, KindTable, as_extra
+
+WRITTEN_OUT = 64  # elements of a made-up tensor up to which a constant holds its values
+aten = torch.ops.aten
+
+State = dict[str, str | Tensor]
+"""Name in the state of the realised network -> name of the model's parameter or buffer, or a tensor of its own."""
+
+
+class Recorder:
+    """Builds the graph of a forward pass.
+
+    A view (flatten, squeeze, expand) is no node as long as nothing needs it: a linear layer reads an image of one
+    pixel, a product broadcasts. So each tensor is a value and the sizes that the value has in the realised network;
+    `exact` makes a node of the difference, `loose` lets it be where it is only that between (B, C) and (B, C, 1, 1).
+    """
+
+    def __init__(self, model: nn.Module, kinds: KindTable, apart: frozenset[str]):
+        """`apart` names state that does not belong to one layer alone: it becomes constants that the layers read."""
+        self.model, self._apart = model, apart
+        self.conflicts: set[str] = set()  # what should have been named in `apart`
+        self._builder = GraphBuilder(kinds)
+        self._bound: dict[int, tuple[Value, Sizes]] = {}
+        self._alive: list[Any] = []  # ids stay unique only while their tensors live
+        self._transposed: dict[int, Tensor] = {}
+        self._same: dict[int, Tensor] = {}
+        self._stand_in: dict[int, Tensor] = {}
+        self._own: dict[int, Tensor] = {}  # by id of a stand-in: a tensor that the model holds apart from its state
+        self._weight_id: dict[tuple, int] = {}
+        self._owner: dict[str, tuple] = {}
+        self._held: list[tuple[int, dict[str, str | Tensor]]] = []
+        self._lasting = 0  # nodes that merging sums cannot remove
+        named = list(_named_state(model))
+        first: dict[int, str] = {}
+        self.first_name = {name: first.setdefault(id(tensor), name) for name, tensor in named}
+        self.state = {name: tensor for name, tensor in named if self.first_name[name] == name}
+        self._trainable = {name: tensor.numel() for name, tensor in self.state.items() if tensor.requires_grad}
+        self.on_meta = all(tensor.is_meta for tensor in self.state.values())
+        if not self.on_meta:
+            self.state = {name: torch.empty_like(tensor, device="meta") for name, tensor in self.state.items()}
+        self._name = {id(tensor): name for name, tensor in self.state.items()}
+
+    def input(self, tensor: Tensor, batched: bool) -> Tensor:
+        """A stand-in for an input, with an input node."""
+        sizes = (BATCH, *tensor.shape[1:]) if batched else tuple(tensor.shape)
+        example = torch.empty(sizes, dtype=tensor.dtype, device="meta")
+        extra = as_extra(batched=None if batched else False, dtype=_dtype(tensor))
+        self.bind(example, self.node(Kind("input", (), (shape_of(sizes),), extra=extra), []))
+        return example
+
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """A meta tensor in the place of a real one that the pass made up or that the model holds."""
+        found = self._stand_in.get(id(tensor))
+        if found is None:
+            found = self._stand_in[id(tensor)] = torch.empty_like(tensor, device="meta")
+            self._alive.append(tensor)
+            if id(tensor) in self._bound:
+                self._bound[id(found)] = self._bound[id(tensor)]
+            else:
+                self._own[id(found)] = tensor
+        return found
+
+    def bind(self, tensor: Tensor, value: Value, sizes: Sizes | None = None) -> None:
+        """Remember which value a tensor is, and which sizes that has where they are not the tensor's."""
+        self._bound[id(tensor)] = (value, tuple(tensor.shape) if sizes is None else sizes)
+        self._alive.append(tensor)
+
+    def loose(self, tensor: Tensor) -> tuple[Value, Sizes]:
+        """The value that a tensor is, and its realised sizes: the tensor's, or the other form of a vector."""
+        value, sizes = self.pending(tensor)
+        if sizes == tensor.shape or vector(sizes) == vector(tensor.shape):
+            return value, sizes
+        return self.exact(tensor), tuple(tensor.shape)
+
+    def exact(self, tensor: Tensor) -> Value:
+        """The value that a tensor is, with the tensor's own sizes."""
+        value, sizes = self.pending(tensor)
+        if sizes == tensor.shape:
+            return value
+        if prod(sizes) == tensor.numel():
+            value = self._reshaped(value, sizes, tuple(tensor.shape))
+        else:
+            if len(sizes) < tensor.dim():  # a vector that stands for an image of one pixel
+                image = (*sizes, 1, 1)
+                value, sizes = self._reshaped(value, sizes, image), image
+            extra = written(aten.expand.default, (tensor, list(tensor.shape)), {}, {id(tensor): 0})
+            value = self.node(Kind("other", (shape_of(sizes),), (shape_of(tensor.shape),), extra=extra), [value])
+        self.bind(tensor, value)
+        return value
+
+    def pending(self, tensor: Tensor) -> tuple[Value, Sizes]:
+        """The value that a tensor is and that value's sizes; what is unknown becomes a constant."""
+        tensor = self._same.get(id(tensor), tensor)
+        found = self._bound.get(id(tensor))
+        if found is None:
+            original = self._transposed.get(id(tensor))
+            self.bind(tensor, self._constant(tensor) if original is None else self._turned(original, tensor))
+            found = self._bound[id(tensor)]
+        return found
+
+    def node(self, kind: Kind, values: list[Value], weight_id: int = -1) -> int:
+        """Add a node."""
+        self._lasting += kind.operation != "add"
+        return self._builder.node(kind, values, weight_id)
+
+    def layer(self, kind: Kind, values: list[Value], **state: Tensor | None) -> int | None:
+        """Add a node that holds state (weight, bias, running_mean, running_var), or return None when it cannot.
+
+        Nodes that hold the same state in the same way share a weight id.
+        """
+        held = {part: tensor for part, tensor in state.items() if tensor is not None}
+        names = {part: self._name[id(tensor)] for part, tensor in held.items() if id(tensor) in self._name}
+        if len(names) < len(held) or not self._apart.isdisjoint(names.values()):
+            return None
+        attributes = (kind.operation, kind.kernel, kind.stride, kind.padding, kind.dilation, kind.groups, kind.extra)
+        weight_id = self._own_state(names, (attributes, *names.items())) if names else -1
+        return self.node(kind, values, weight_id)
+
+    def is_state(self, tensor: Any) -> bool:
+        """Whether a tensor is a parameter or buffer."""
+        return tensor is None or id(tensor) in self._name
+
+    def transposed(self, tensor: Tensor) -> Tensor | None:
+        """The parameter that a tensor is the transpose of."""
+        return self._transposed.get(id(tensor))
+
+    def remember_transposed(self, tensor: Tensor, original: Tensor) -> None:
+        """Note that a tensor is the transpose of a parameter: no node as long as it only goes into a linear layer."""
+        self._transposed[id(tensor)] = original
+        self._alive.append(tensor)
+
+    def same_state(self, tensor: Tensor, original: Tensor) -> None:
+        """Note that a tensor is a parameter or buffer under another guise."""
+        self._name[id(tensor)] = self._name[id(original)]
+        self._same[id(tensor)] = self._same.get(id(original), original)
+        self._alive.append(tensor)
+
+    def finish(self, outputs: list[Tensor]) -> tuple[Graphs, State]:
+        """The graph, with the parameters that no node took counted apart, and where its state is."""
+        for tensor in outputs:
+            value, _ = self.loose(tensor)
+            self.node(Kind("output", (shape_of(tensor.shape),), ()), [value])
+        self._builder.params_outside = sum(self._trainable.values())
+        graph = self._builder.finish()
+        lasting = np.flatnonzero(~graph.having("add"))
+        state = {f"layers.{lasting[rank]}.{part}": name for rank, held in self._held for part, name in held.items()}
+        return graph, state
+
+    def _reshaped(self, value: Value, before: Sizes, after: Sizes) -> Value:
+        extra = as_extra(sizes=[counted(size) for size in after])
+        return self.node(Kind("reshape", (shape_of(before),), (shape_of(after),), extra=extra), [value])
+
+    def _turned(self, original: Tensor, tensor: Tensor) -> Value:
+        shapes = (shape_of(original.shape),), (shape_of(tensor.shape),)
+        return self.node(Kind("permute", *shapes, extra=as_extra(axes=[1, 0])), [self.exact(original)])
+
+    def _constant(self, tensor: Tensor) -> Value:
+        name, sizes = self._name.get(id(tensor)), tuple(tensor.shape)
+        shape = shape_of(sizes)
+        values = None
+        if name is None:
+            own = self._own.get(id(tensor), tensor)
+            if not own.is_meta and own.numel() <= WRITTEN_OUT and not own.is_complex():
+                values = own.tolist()
+        extra = as_extra(
+            trainable=name in self._trainable,
+            sizes=None if sizes == (1, *default_sizes(shape)) else list(sizes),
+            dtype=_dtype(tensor),
+            values=values,
+        )
+        rank = self._lasting
+        if name is not None:
+            self._own_state({"value": name}, ("constant", name))
+        elif values is None:
+            self._held.append((rank, {"value": self._own.get(id(tensor), tensor)}))
+        return self.node(Kind("constant", (), (shape,), extra=extra), [])
+
+    def _own_state(self, names: dict[str, str], key: tuple) -> int:
+        """The weight id of state that the next node holds."""
+        for name in names.values():
+            if self._owner.setdefault(name, key) != key:
+                self.conflicts.add(name)
+            self._trainable.pop(name, None)
+        if key not in self._weight_id:
+            self._held.append((self._lasting, {**names}))
+        return self._weight_id.setdefault(key, len(self._weight_id))
+
+
+def _named_state(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers; a tensor of two modules has two names, a module that stands in two places one."""
+    for prefix, module in model.named_modules():
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                yield f"{prefix}.{name}" if prefix else name, tensor
+
+
+def _dtype(tensor: Tensor) -> str | None:
+    """The type of a tensor that is not of floating point."""
+    return None if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")

@@ -1,0 +1,465 @@
+"""ONNX files against the traces of the models that they were exported from, and bad files."""
+
+import logging
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from archgauge.errors import FormatError, GraphError  # noqa: E402
+from archgauge.families import nb101, nb201, transnas_macro, transnas_micro  # noqa: E402
+from archgauge.graphs import cost  # noqa: E402
+from archgauge.graphs.canonical import canonical_hash  # noqa: E402
+from archgauge.graphs.normal_form import live  # noqa: E402
+from archgauge.graphs.onnx_import import load_onnx  # noqa: E402
+from archgauge.graphs.operations import KindTable  # noqa: E402
+from archgauge.graphs.realise import realise  # noqa: E402
+from archgauge.graphs.trace import trace  # noqa: E402
+
+WHOLE = {"dynamo": False, "training": torch.onnx.TrainingMode.TRAINING, "do_constant_folding": False}
+"""The settings of torch.onnx.export that fold nothing."""
+
+DEPLOYED = {"dynamo": False}
+NB201 = nb201.enumerate_specs()["spec"].to_pylist()
+
+
+@pytest.fixture
+def export(tmp_path):
+    """Export a model, load the file, and return its graph and the model's trace over one kind table."""
+
+    def run(model, *inputs, **settings):
+        path = tmp_path / "model.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logging.disable(logging.WARNING)
+            torch.onnx.export(model.eval(), inputs, path, verbose=False, **settings)
+            logging.disable(logging.NOTSET)
+        kinds = KindTable()
+        return load_onnx(path, kinds), trace(model, *inputs, kinds=kinds)
+
+    return run
+
+
+def same(graphs, others) -> bool:
+    return bool((canonical_hash(live(graphs)) == canonical_hash(live(others))).all())
+
+
+def operations(graph) -> Counter:
+    return Counter(graph.kinds[kind].operation for kind in graph.kind.tolist())
+
+
+def zoo(name):
+    return pytest.importorskip("pytorchcv.model_provider").get_model(name)
+
+
+# Models and their exports
+
+IMAGE = torch.zeros(1, 3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18_wd4", "preresnet18_wd4", "mobilenetv2_wd4", "squeezenet_v1_1", "shufflenet_g3_wd4", "seresnet10"]
+)
+def test_a_published_network_and_its_export_are_one_graph(name, export):
+    model = zoo(name)
+    loaded, traced = export(model, IMAGE, **WHOLE)
+    assert same(loaded, traced)
+    assert cost.params(loaded)[0] == sum(parameter.numel() for parameter in model.parameters())
+    assert cost.macs(loaded)[0] == cost.macs(traced)[0] > 0
+
+
+@pytest.mark.parametrize("settings", [DEPLOYED, {"dynamo": True, "optimize": False}], ids=["script", "dynamo"])
+def test_without_normalisation_nothing_is_folded(settings, export):
+    assert same(*export(zoo("squeezenet_v1_1"), IMAGE, **settings))
+
+
+def test_the_unoptimised_new_exporter_keeps_normalisations(export):
+    assert same(*export(zoo("resnet10"), IMAGE, dynamo=True, optimize=False))
+
+
+@pytest.mark.parametrize("name", ["resnet18_wd4", "mobilenetv2_wd4"])
+def test_the_export_for_deployment_folds_normalisations_into_convolutions(name, export):
+    loaded, traced = export(zoo(name), IMAGE, **DEPLOYED)
+    folded = operations(traced)["batch_norm"]
+    assert operations(traced) - operations(loaded) == Counter(batch_norm=folded)
+    assert not operations(loaded) - operations(traced)
+    scales = cost.params(traced)[0] - cost.params(loaded)[0]
+    kinds = [traced.kinds[kind] for kind in traced.kind[traced.having("batch_norm")].tolist()]
+    assert scales == sum(kind.params for kind in kinds) // 2  # scale and shift become a bias
+    assert cost.macs(loaded)[0] == cost.macs(traced)[0]
+
+
+def test_the_new_exporter_folds_too(export):
+    model = zoo("resnet10").eval()
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.5, 1)  # it drops zeros and merges equal values
+    loaded, traced = export(model, IMAGE, dynamo=True)
+    assert operations(traced) - operations(loaded) == Counter(batch_norm=operations(traced)["batch_norm"])
+    assert not operations(loaded) - operations(traced)
+
+
+@pytest.mark.parametrize(
+    ("family", "spec", "options", "pixels"),
+    [
+        (
+            nb201,
+            "|nor_conv_3x3~0|+|avg_pool_3x3~0|skip_connect~1|+|nor_conv_1x1~0|nor_conv_3x3~1|skip_connect~2|",
+            {},
+            32,
+        ),
+        (nb201, NB201[7], {}, 32),
+        (nb201, NB201[4321], {}, 32),
+        (nb101, nb101.sample(1, np.random.default_rng(0))[0], {}, 32),
+        (nb101, nb101.sample(1, np.random.default_rng(1))[0], {}, 32),
+        (transnas_micro, "1_21_333", {"resolution": 64}, 64),
+        (transnas_macro, "1234", {"resolution": 64}, 64),
+        (transnas_macro, "1234", {"resolution": 64, "task": "autoencoder"}, 64),
+    ],
+)
+def test_a_network_of_a_family_comes_back_from_its_export(family, spec, options, pixels, export):
+    graph = family.to_graph(spec, **options)
+    loaded, traced = export(realise(graph), torch.zeros(1, 3, pixels, pixels), **WHOLE)
+    assert cost.params(loaded)[0] == cost.params(graph)[0]
+    assert cost.macs(loaded)[0] == cost.macs(graph)[0]
+    more = operations(live(traced)) - operations(live(loaded))
+    assert set(more) <= {"relu"}  # the exporter computes two ReLUs of one value once
+    assert not operations(live(loaded)) - operations(live(traced))
+    assert same(loaded, traced) == (not more)
+
+
+@pytest.mark.parametrize(("family", "spec", "pixels"), [(nb201, NB201[7], 32), (transnas_micro, "1_20_303", 64)])
+def test_the_unoptimised_new_exporter_keeps_all_of_a_cell(family, spec, pixels, export):
+    graph = family.to_graph(spec, **({} if pixels == 32 else {"resolution": pixels}))
+    loaded, traced = export(realise(graph), torch.zeros(1, 3, pixels, pixels), dynamo=True, optimize=False)
+    assert same(loaded, traced)
+
+
+class Images(nn.Module):
+    """Most of the vocabulary on images."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, (3, 5), (2, 1), (1, 2), (1, 1), bias=True)
+        self.grouped = nn.Conv2d(8, 16, 3, padding=2, dilation=2, groups=4, bias=False)
+        self.norm, self.plain = nn.BatchNorm2d(16, eps=1e-3), nn.BatchNorm2d(16, affine=False)
+        self.up = nn.ConvTranspose2d(16, 8, 3, 2, 1, output_padding=1)
+        self.pools = nn.ModuleList([nn.AvgPool2d(3, 1, 1), nn.AvgPool2d(3, 1, 1, count_include_pad=False)])
+        self.hangs = nn.MaxPool2d(3, 2, 0, ceil_mode=True)
+        self.prelu = nn.PReLU(8)
+        self.gate = nn.Linear(8, 8, bias=False)
+
+    def forward(self, x):
+        x = self.plain(torch.relu(self.norm(self.grouped(self.conv(x)))))
+        x = self.prelu(self.up(nn.functional.relu6(x)))
+        x = self.pools[0](x) + self.pools[1](x) - self.pools[1](torch.tanh(x))
+        x = nn.functional.hardswish(nn.functional.gelu(nn.functional.silu(x)))
+        x = nn.functional.hardsigmoid(nn.functional.leaky_relu(x, 0.2))
+        a, b = x.chunk(2, 1)
+        x = torch.cat([b, a], 1) * 0.5 + 1
+        x = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+        x = self.hangs(nn.functional.interpolate(x, scale_factor=2))
+        gate = torch.sigmoid(self.gate(x.mean((2, 3))))
+        x = x * gate[:, :, None, None]
+        return x.mean((2, 3)), nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
+
+
+class Tokens(nn.Module):
+    """Tokens with positions, a normalisation, attention by hand, and a shared layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.position = nn.Embedding(11, 8), nn.Parameter(torch.rand(1, 5, 8))
+        self.norm, self.key, self.out = nn.LayerNorm(8), nn.Linear(8, 8), nn.Linear(8, 8, bias=False)
+
+    def forward(self, words):
+        x = self.norm(self.table(words) + self.position)
+        key = self.key(x)
+        mixed = (x @ key.transpose(1, 2)).softmax(-1) @ self.out(key)
+        return self.key(mixed[:, 0])
+
+
+@pytest.mark.parametrize("settings", [WHOLE, {"dynamo": True}], ids=["script", "dynamo"])
+def test_the_vocabulary_on_images(settings, export):
+    model = Images()
+    if settings is not WHOLE:
+        model.plain = nn.BatchNorm2d(16)  # its ones and zeros would be folded to initializers
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.5, 1)
+    loaded, traced = export(model, torch.zeros(1, 3, 16, 17), **settings)
+    missing, more = operations(traced) - operations(loaded), operations(loaded) - operations(traced)
+    if settings is WHOLE:
+        assert (missing, more) == ({}, {})
+        assert same(loaded, traced)
+    else:
+        assert missing == {"batch_norm": 1}
+        assert not more
+    assert "other" not in operations(loaded)
+
+
+def test_tokens(export):
+    loaded, traced = export(Tokens(), torch.zeros(1, 5, dtype=torch.int64), **WHOLE)
+    assert operations(loaded) == operations(traced)
+    assert cost.params(loaded)[0] == cost.params(traced)[0]
+    assert same(loaded, traced)
+
+
+class Twice(nn.Module):
+    """One convolution and one normalisation, run twice each."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+    def forward(self, x, y):
+        return self.norm(torch.relu(self.conv(x))), self.norm(torch.relu(self.conv(y)))
+
+
+def test_shared_weights_and_several_inputs_and_outputs(export):
+    image = torch.zeros(1, 4, 8, 8)
+    for settings in (WHOLE, DEPLOYED):
+        loaded, traced = export(Twice(), image, image, **settings)
+        assert same(loaded, traced)
+        assert cost.params(loaded)[0] == 4 * 4 * 9 + 4 + 8
+        assert operations(loaded)["input"] == operations(loaded)["output"] == 2
+
+
+def test_equal_initial_values_are_not_shared_weights(export):
+    """The exporter merges equal initializers and reaches all but one of them through an Identity."""
+    model = nn.Sequential(*(layer for _ in range(3) for layer in (nn.ReLU(), nn.BatchNorm2d(4))))
+    loaded, traced = export(model, torch.zeros(1, 4, 8, 8), **DEPLOYED)
+    assert same(loaded, traced)
+    assert cost.params(loaded)[0] == 24
+
+
+@pytest.mark.parametrize("batch", [1, 4, "dynamic"])
+def test_the_batch_does_not_count(batch, export):
+    settings = WHOLE | ({"dynamic_axes": {"x": {0: "n"}}, "input_names": ["x"]} if batch == "dynamic" else {})
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model.append(nn.Linear(4, 2))
+    assert same(*export(model, torch.zeros(batch if batch != "dynamic" else 2, 3, 8, 8), **settings))
+
+
+def test_weights_in_another_file_are_not_needed(tmp_path, export):
+    loaded, traced = export(nn.Sequential(nn.Conv2d(3, 64, 7), nn.ReLU()), torch.zeros(1, 3, 9, 9), dynamo=True)
+    assert same(loaded, traced)
+    path = tmp_path / "model.onnx"
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    (tmp_path / "weights.bin").unlink()
+    assert (canonical_hash(load_onnx(path)) == canonical_hash(loaded)).all()
+
+
+# Files written by hand
+
+
+def weight(name, *dims):
+    return numpy_helper.from_array(np.ones(dims, np.float32), name)
+
+
+def write(path, nodes, initializers=(), shape=(1, 4, 8, 8), output="y", opset=20, out_shape=None, domains=()):
+    """A model of one input x."""
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    result = helper.make_tensor_value_info(output, TensorProto.FLOAT, out_shape)
+    graph = helper.make_graph(nodes, "graph", [given], [result], list(initializers))
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets), path)
+    return path
+
+
+def kinds_of(path):
+    graph = load_onnx(path)
+    return [graph.kinds[kind] for kind in graph.kind.tolist()]
+
+
+def test_automatic_and_lopsided_padding(tmp_path):
+    path, w = tmp_path / "m.onnx", weight("w", 6, 4, 2, 2)
+    for attributes in ({"auto_pad": "SAME_UPPER"}, {"pads": [0, 0, 1, 1]}):
+        write(path, [helper.make_node("Conv", ["x", "w"], ["y"], **attributes)], [w])
+        _, pad, conv, _ = kinds_of(path)
+        assert (pad.operation, pad.settings["frame"]) == ("pad", [0, 1, 0, 1])
+        assert (conv.operation, conv.padding, conv.outputs) == ("conv", (0, 0), ((8, 8, 6),))
+    write(path, [helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="SAME_LOWER", strides=[2, 2])], [w])
+    assert [kind.operation for kind in kinds_of(path)] == ["input", "conv", "output"]
+    write(path, [helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="VALID")], [w])
+    assert kinds_of(path)[1].outputs == ((7, 7, 6),)
+
+
+def test_settings_in_attributes_of_old_operators(tmp_path):
+    nodes = [
+        helper.make_node("Clip", ["x"], ["a"], min=0.0, max=6.0),
+        helper.make_node("Slice", ["a"], ["b"], starts=[1, -6], ends=[100, -1], axes=[1, 2]),
+        helper.make_node("Pad", ["b"], ["c"], pads=[0, 0, 1, 0, 0, 0, 0, 2]),
+        helper.make_node("Upsample", ["c", "s"], ["d"], mode="nearest"),
+        helper.make_node("Dropout", ["d"], ["e"]),
+        helper.make_node("ReduceMean", ["e"], ["y"], axes=[-1, -2], keepdims=0),
+    ]
+    scale = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "s")
+    found = [
+        (kind.operation, kind.settings, kind.outputs)
+        for kind in kinds_of(write(tmp_path / "m.onnx", nodes, [scale], opset=9))[1:-1]
+    ]
+    assert found == [
+        ("relu6", {}, ((8, 8, 4),)),
+        ("slice", {"axis": "channels", "first": 1, "last": 4}, ((8, 8, 3),)),
+        ("slice", {"axis": "height", "first": 2, "last": 7}, ((5, 8, 3),)),
+        ("pad", {"frame": [0, 2, 1, 0]}, ((6, 10, 3),)),
+        ("upsample", {"scale": 2}, ((12, 20, 3),)),
+        ("global_avg_pool", {}, ((1, 1, 3),)),
+    ]
+
+
+def test_what_has_no_name_in_the_vocabulary_is_other(tmp_path):
+    nodes = [
+        helper.make_node("Elu", ["x"], ["a"], alpha=0.5),
+        helper.make_node("MaxPool", ["a"], ["b"], kernel_shape=[3, 3], dilations=[2, 2]),
+        helper.make_node("Sub", ["one", "b"], ["c"]),
+        helper.make_node("Pad", ["c", "pads"], ["y"], mode="reflect"),
+    ]
+    pads = numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "pads")
+    one = numpy_helper.from_array(np.array(1, np.float32), "one")
+    settings = [kind.settings for kind in kinds_of(write(tmp_path / "m.onnx", nodes, [pads, one]))[1:-1]]
+    assert [each["name"] for each in settings] == ["Elu", "MaxPool", "Sub", "Pad"]
+    assert settings[0]["keywords"] == {"alpha": 0.5}
+    assert settings[1]["keywords"]["dilations"] == [2, 2]
+    assert settings[2]["arguments"] == [1.0]
+    assert settings[3] == {"name": "Pad", "arguments": [[0, 0, 1, 1, 0, 0, 1, 1]], "keywords": {"mode": "reflect"}}
+
+
+def test_an_operator_of_another_domain_needs_a_shape(tmp_path):
+    nodes = [helper.make_node("Swirl", ["x"], ["y"], domain="com.example", turns=3)]
+    path = write(tmp_path / "m.onnx", nodes, out_shape=[1, 2, 4, 4], domains=["com.example"])
+    kind = kinds_of(path)[1]
+    assert (kind.settings["name"], kind.settings["keywords"]) == ("com.example::Swirl", {"turns": 3})
+    assert kind.outputs == ((4, 4, 2),)
+    write(path, [*nodes, helper.make_node("Relu", ["y"], ["z"])], output="z", domains=["com.example"])
+    with pytest.raises(GraphError, match=r"the shape of a value .*node z \(Relu\): expected numbers for the axes of y"):
+        load_onnx(path)
+
+
+def test_shape_arithmetic_is_worked_out(tmp_path):
+    """A flattening as exporters write it: Shape, Gather, Unsqueeze, Concat, Reshape."""
+    numbers = {"zero": np.array(0), "axes": np.array([0]), "rest": np.array([-1])}
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["n"]),
+        helper.make_node("Unsqueeze", ["n", "axes"], ["m"]),
+        helper.make_node("Concat", ["m", "rest"], ["t"], axis=0),
+        helper.make_node("Reshape", ["x", "t"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["y"], transB=1),
+    ]
+    constants = [numpy_helper.from_array(value, name) for name, value in numbers.items()]
+    path = write(tmp_path / "m.onnx", nodes, [*constants, weight("w", 5, 256), weight("b", 5)], shape=("n", 4, 8, 8))
+    graph = load_onnx(path)
+    assert operations(graph) == {"input": 1, "reshape": 1, "linear": 1, "output": 1}
+    assert cost.params(graph)[0] == 5 * 257
+
+
+# Bad files
+
+
+def test_a_file_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "m.onnx"
+    for content in (None, b"", b"no model at all", bytes(range(256)) * 9):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(
+            FormatError, match=r"an ONNX file at .*m.onnx: expected one whole model.*export the model again"
+        ):
+            load_onnx(path)
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = write(tmp_path / "m.onnx", [helper.make_node("Conv", ["x", "w"], ["y"])], [weight("w", 6, 4, 3, 3)])
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 37):
+        path.write_bytes(whole[:length])
+        with pytest.raises((FormatError, GraphError)):
+            load_onnx(path)
+
+
+def test_damage_raises_our_errors_or_none(tmp_path):
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["a"]), helper.make_node("Relu", ["a"], ["y"])]
+    path = write(tmp_path / "m.onnx", nodes, [weight("w", 2, 4, 1, 1), weight("b", 2)])
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for place in range(0, len(whole), 2):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ int(rng.integers(1, 256))]) + whole[place + 1 :])
+        try:
+            load_onnx(path)
+        except (FormatError, GraphError):
+            continue
+
+
+@pytest.mark.parametrize(
+    "location", ["../weights.bin", "/etc/passwd", "a/../../b", "..\\weights.bin", "C:\\weights.bin"]
+)
+def test_weights_outside_the_folder_are_refused(tmp_path, location):
+    outside = weight("w", 6, 4, 3, 3)
+    outside.ClearField("raw_data")
+    outside.data_location = TensorProto.EXTERNAL
+    outside.external_data.add(key="location", value=location)
+    path = write(tmp_path / "m.onnx", [helper.make_node("Conv", ["x", "w"], ["y"])], [outside])
+    with pytest.raises(
+        FormatError, match=r"where an ONNX file keeps its weights at .*m.onnx, w: .* model's own folder"
+    ):
+        load_onnx(path)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, "h", 8), ("n", "c", 8, 8), None, (1, 0, 8, 8)])
+def test_an_axis_of_unknown_length_is_refused(tmp_path, shape):
+    path = write(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], shape=shape)
+    with pytest.raises(GraphError, match=r"the shape of a network's input at .*, x: .* without dynamic axes"):
+        load_onnx(path)
+
+
+def test_an_attribute_of_another_length_is_refused(tmp_path):
+    nodes = [helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1])]
+    path = write(tmp_path / "m.onnx", nodes, out_shape=[1, 4, 6, 6])
+    with pytest.raises(FormatError, match=r"the operators of an ONNX file at .*m.onnx: .* got ValueError"):
+        load_onnx(path)
+
+
+def test_control_flow_is_refused(tmp_path):
+    branch = helper.make_graph([], "b", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)])
+    truth = numpy_helper.from_array(np.array(True), "t")
+    nodes = [helper.make_node("If", ["t"], ["y"], then_branch=branch, else_branch=branch, name="fork")]
+    with pytest.raises(
+        GraphError, match=r"the operations of an ONNX file at .*node fork \(If\): expected no control flow"
+    ):
+        load_onnx(write(tmp_path / "m.onnx", nodes, [truth]))
+
+
+def test_nodes_out_of_order_are_refused(tmp_path):
+    nodes = [helper.make_node("Relu", ["a"], ["y"]), helper.make_node("Relu", ["x"], ["a"])]
+    with pytest.raises(FormatError, match=r"a value in an ONNX file at .*node y \(Relu\): .* got 'a'"):
+        load_onnx(write(tmp_path / "m.onnx", nodes))
+
+
+def test_a_name_that_stands_twice_is_refused(tmp_path):
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Tanh", ["x"], ["y"])]
+    with pytest.raises(FormatError, match=r"the results of an ONNX file's nodes at .*node y \(Tanh\): .* got 'y'"):
+        load_onnx(write(tmp_path / "m.onnx", nodes))
+
+
+def test_an_initializer_that_is_too_short_is_refused(tmp_path):
+    short = weight("w", 4)
+    short.raw_data = short.raw_data[:-3]
+    with pytest.raises(FormatError, match=r"an initializer of an ONNX file at .*, w: expected 4 elements"):
+        load_onnx(write(tmp_path / "m.onnx", [helper.make_node("Add", ["x", "w"], ["y"])], [short]))
+
+
+def test_a_huge_constant_is_not_worked_out(tmp_path):
+    size = numpy_helper.from_array(np.array([2**20, 2**20, 2**10]), "n")
+    nodes = [helper.make_node("ConstantOfShape", ["n"], ["c"]), helper.make_node("Size", ["c"], ["s"])]
+    nodes += [helper.make_node("Relu", ["x"], ["y"])]
+    graph = load_onnx(write(tmp_path / "m.onnx", nodes, [size]))
+    assert operations(live(graph)) == {"input": 1, "relu": 1, "output": 1}

@@ -1,0 +1,491 @@
+"""Any PyTorch model: what comes out of the graph computes what the model computes."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from archgauge.errors import GraphError
+from archgauge.graphs import cost
+from archgauge.graphs.calls import tensors, unknown_operations
+from archgauge.graphs.canonical import canonical_hash
+from archgauge.graphs.graph import Graphs
+from archgauge.graphs.operations import Kind, KindTable, as_extra
+from archgauge.graphs.realise import load_weights, realise
+from archgauge.graphs.trace import trace, trace_with_state
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def listed(graph: Graphs) -> list[str]:
+    return [graph.kinds[kind].operation for kind in graph.kind]
+
+
+def same_function(model: nn.Module, *inputs: Tensor) -> Graphs:
+    """Check that the graph's network with the model's weights computes the same; and the three other promises."""
+    for parameter in model.parameters():  # also what is initialised to zeros or ones must arrive
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    model.eval()
+    graph, state = trace_with_state(model, *inputs)
+    network = realise(graph).eval()
+    load_weights(network, model, state)
+    with torch.no_grad():
+        expected, got = list(tensors(model(*inputs))), list(tensors(network(*inputs)))
+        assert len(got) == len(expected)
+        for mine, theirs in zip(got, expected, strict=True):
+            torch.testing.assert_close(mine.reshape(theirs.shape), theirs, rtol=1e-5, atol=1e-5)
+    counted = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert (cost.params(graph) + graph.params_outside).tolist() == [counted]
+    with torch.device("meta"):
+        again = trace(realise(graph), *inputs)
+    assert canonical_hash(again).tolist() == canonical_hash(graph).tolist()
+    return graph
+
+
+class Attention(nn.Module):
+    """Multi-head attention as ViT code writes it: one projection for all three, heads folded out of the channels."""
+
+    def __init__(self, width: int, heads: int, fused: bool):
+        super().__init__()
+        self.heads, self.fused = heads, fused
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, width = x.shape
+        shape = (batch, tokens, 3, self.heads, width // self.heads)
+        query, key, value = self.qkv(x).reshape(shape).permute(2, 0, 3, 1, 4).unbind(0)
+        if self.fused:
+            mixed = F.scaled_dot_product_attention(query, key, value)
+        else:
+            weights = (query @ key.transpose(-2, -1)) * (width // self.heads) ** -0.5
+            mixed = weights.softmax(dim=-1) @ value
+        return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, attention: nn.Module):
+        super().__init__()
+        self.first, self.second, self.attention = nn.LayerNorm(width), nn.LayerNorm(width, eps=1e-6), attention
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(0.1), nn.Linear(4 * width, width))
+        self.scale = nn.Parameter(1e-2 * torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.first(x))
+        return x + self.scale * self.mlp(self.second(x))
+
+
+class Itself(nn.Module):
+    """`nn.MultiheadAttention` of a tensor with itself."""
+
+    def __init__(self, width: int, heads: int, **settings):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.settings = settings
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(x, x, x, **self.settings)[0]
+
+
+class ViT(nn.Module):
+    def __init__(self, attention, depth: int = 2, width: int = 32):
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, 8, 8)
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(torch.zeros(1, 17, width))
+        self.blocks = nn.Sequential(*(Block(width, attention(width)) for _ in range(depth)))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], dim=1) + self.positions
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
+ATTENTIONS = {
+    "plain": lambda width: Attention(width, 4, fused=False),
+    "fused": lambda width: Attention(width, 4, fused=True),
+    "module": lambda width: Itself(width, 4),
+    "module, no weights": lambda width: Itself(width, 4, need_weights=False),
+}
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_vision_transformers(attention):
+    graph = same_function(ViT(ATTENTIONS[attention]), torch.randn(2, 3, 32, 32))
+    names = listed(graph)
+    assert names.count("layer_norm") == 5
+    assert names.count("gelu") == 2
+    assert "attention" in names or names.count("softmax") == 2
+    assert names.count("linear") >= 2 * 3 + 1
+    # patches, and per block four token projections of MLP (4 + 4) and attention (3 + 1), and the head
+    assert cost.macs(graph).tolist() == [16 * 32 * 3 * 64 + 2 * 17 * 12 * 32 * 32 + 320]
+
+
+def test_the_operations_of_a_vision_transformer_are_known_by_name():
+    graph = same_function(ViT(ATTENTIONS["fused"]), torch.randn(2, 3, 32, 32))
+    assert unknown_operations(graph) == [] or {each.name for each in unknown_operations(graph)} == {"aten.slice.Tensor"}
+
+
+def test_pytorchs_own_transformer_layers_are_not_traced_as_one_fused_operation():
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    graph = same_function(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), torch.randn(2, 5, 16))
+    assert listed(graph).count("layer_norm") == 4
+    assert torch.backends.mha.get_fastpath_enabled() == fused
+
+
+class TokenModel(nn.Module):
+    """Token ids in, a mask made up on the way, the output projection tied to the embedding."""
+
+    def __init__(self, tied: bool):
+        super().__init__()
+        self.embedding = nn.Embedding(50, 16)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.out = nn.Linear(16, 50)
+        if tied:
+            self.out.weight = self.embedding.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        tokens = ids.shape[1]
+        x = self.embedding(ids) * math.sqrt(16)
+        x = x + torch.sin(torch.arange(tokens)[:, None] / 10 ** torch.linspace(0, 1, 16)[None])
+        mask = torch.full((tokens, tokens), float("-inf")).triu(1)
+        return self.out(x + self.attention(x, x, x, attn_mask=mask)[0])
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_token_ids_and_tied_weights(tied):
+    graph = same_function(TokenModel(tied), torch.randint(50, (3, 7)))
+    (kind,) = [graph.kinds[kind] for kind in graph.kind if graph.kinds[kind].operation == "input"]
+    assert kind.settings == {"dtype": "int64"}
+    assert ("embedding" in listed(graph)) is not tied  # tied weights are a constant that both read
+
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.conv_strided = nn.Conv2d(4, 4, 3, 2, 1)
+        self.conv_strided.weight = self.conv.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv_strided(self.conv(self.conv(x)))
+
+
+def test_a_weight_shared_by_two_different_layers_is_counted_once():
+    graph = same_function(Shared(), torch.randn(2, 4, 8, 8))
+    assert cost.params(graph).tolist() == [4 * 4 * 9 + 8]
+    assert cost.macs(graph).tolist() == [(64 + 64 + 16) * 4 * 4 * 9]
+
+
+class Shuffle(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        x = x.view(batch, 2, channels // 2, height, width).transpose(1, 2).contiguous()
+        return x.view(batch, channels, height, width)
+
+
+class Parts(nn.Module):
+    """chunk, split, narrow, select, unbind, stack, in one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = x.chunk(2, 1)
+        third, fourth = torch.split(second, [3, 1], dim=1)
+        rows = torch.stack(x.unbind(2), 2).narrow(3, 1, 4)
+        return torch.cat([first, third.relu(), fourth], 1).mean((2, 3)) + rows[:, :, 2, 1] + x[:, -1:, 0, 0]
+
+
+class OneByOne(nn.Module):
+    """A gate that squeezes and unsqueezes all the way."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv1d(1, 1, 3, padding=1), nn.Linear(8, 8)
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.adaptive_avg_pool2d(x, 1)
+        y = self.down(y.squeeze(-1).transpose(-1, -2)).transpose(-1, -2).unsqueeze(-1)
+        y = self.norm(self.up(y.flatten(1))).softmax(1)
+        return x * torch.sigmoid(y)[..., None, None].expand_as(x) + y.view(-1, 8, 1, 1)
+
+
+class ChannelsLast(nn.Module):
+    """A ConvNeXt block: linear layers on (B, H, W, C)."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 7, padding=3, groups=8)
+        self.norm, self.up, self.down = nn.LayerNorm(8), nn.Linear(8, 32), nn.Linear(32, 8)
+        self.gamma = nn.Parameter(torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x).permute(0, 2, 3, 1))
+        return x + (self.gamma * self.down(F.gelu(self.up(y)))).permute(0, 3, 1, 2)
+
+
+class Windows(nn.Module):
+    """Windows folded into the batch, as Swin does, with a relative position bias looked up by a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(7, 4))
+        self.register_buffer("index", torch.randint(7, (16, 16)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, height, width, channels = x.shape
+        x = torch.roll(x, (-2, -2), (1, 2))
+        windows = x.view(batch, height // 4, 4, width // 4, 4, channels).permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, 4, 2)
+        windows = windows.transpose(1, 2)
+        bias = self.bias[self.index.view(-1)].view(16, 16, 4).permute(2, 0, 1)
+        weights = (windows @ windows.mT + bias[None]).softmax(-1)
+        mixed = (weights @ windows).transpose(1, 2).reshape(-1, 4, 4, channels)
+        mixed = mixed.view(batch, height // 4, width // 4, 4, 4, channels).permute(0, 1, 3, 2, 4, 5)
+        return mixed.reshape(batch, height, width, channels)
+
+
+class Standardised(nn.Conv2d):
+    """A convolution whose weight is computed from parameters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.weight.mean((1, 2, 3), keepdim=True)
+        deviation = (self.weight - mean).pow(2).mean((1, 2, 3), keepdim=True).sqrt()
+        return self._conv_forward(x, (self.weight - mean) / (deviation + 1e-5), self.bias)
+
+
+class ViewChanged(nn.Module):
+    """A tensor that is changed in place through a view of it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * 2
+        x[:, :2] = x[:, 2:4].sigmoid()
+        x[:, 3].relu_()
+        return x + 1
+
+
+class InPlaceUnknown(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 2
+        z = y.clone()
+        z.cumsum_(1)
+        return z - y.clamp_(-0.5, 0.5)
+
+
+class TwoTowers(nn.Module):
+    """Several inputs, a nest of outputs, one of them an input."""
+
+    def __init__(self):
+        super().__init__()
+        self.image, self.text, self.mix = nn.Conv2d(3, 8, 3), nn.LSTM(6, 8, batch_first=True), nn.Bilinear(8, 8, 5)
+
+    def forward(self, image: Tensor, text: Tensor) -> dict:
+        seen = self.image(image).amax((2, 3))
+        read = self.text(text)[0][:, -1]
+        return {"mixed": self.mix(seen, read), "parts": (seen, [read, image])}
+
+
+class Grids(nn.Module):
+    """Everything that resizes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = (12, 12)
+        return (
+            F.interpolate(x, size)
+            + F.interpolate(x, scale_factor=1.5, mode="bilinear")
+            + F.interpolate(F.adaptive_max_pool2d(x, 4), size, mode="bilinear", align_corners=True)
+            + F.interpolate(F.adaptive_avg_pool2d(x, 3), scale_factor=4, mode="nearest")
+            + F.adaptive_avg_pool2d(x, 12)
+            + F.pixel_shuffle(F.pixel_unshuffle(F.pad(x, (2, 2, 2, 2), mode="reflect"), 2), 2)
+        )
+
+
+LAYERS = {
+    "shuffle": (nn.Sequential(nn.Conv2d(4, 8, 1), Shuffle(), nn.Conv2d(8, 4, 1)), (2, 4, 6, 6)),
+    "parts": (Parts(), (2, 8, 6, 6)),
+    "one by one": (OneByOne(), (2, 8, 5, 5)),
+    "channels last": (ChannelsLast(), (2, 8, 5, 6)),
+    "windows": (Windows(), (2, 8, 8, 8)),
+    "computed weight": (
+        nn.Sequential(Standardised(4, 6, 3, bias=True), Standardised(6, 4, 1, bias=False)),
+        (2, 4, 5, 5),
+    ),
+    "view changed": (ViewChanged(), (2, 8, 5, 5)),
+    "unknown in place": (InPlaceUnknown(), (2, 8, 5, 5)),
+    "grids": (Grids(), (2, 4, 8, 8)),
+    "norms": (
+        nn.Sequential(
+            *(nn.GroupNorm(2, 4), nn.InstanceNorm2d(4, affine=True), nn.InstanceNorm2d(4), nn.PReLU(), nn.PReLU(4)),
+            *(nn.LayerNorm([4, 5, 5]), nn.LocalResponseNorm(3), nn.BatchNorm2d(4, eps=1e-3), nn.Softmax(1), nn.Mish()),
+            *(nn.GroupNorm(4, 4, eps=1e-3, affine=False), nn.LayerNorm(5, elementwise_affine=False), nn.GELU("tanh")),
+            *(nn.BatchNorm2d(4, track_running_stats=False), nn.LayerNorm(5, bias=False), nn.ELU(), nn.Softplus()),
+        ),
+        (2, 4, 5, 5),
+    ),
+    "one axis": (nn.Sequential(nn.Conv1d(4, 6, 3), nn.BatchNorm1d(6), nn.AvgPool1d(2), nn.Flatten(1)), (2, 4, 9)),
+    "three axes": (
+        nn.Sequential(nn.Conv3d(4, 6, 2), nn.BatchNorm3d(6), nn.MaxPool3d(2), nn.Flatten(2)),
+        (2, 4, 5, 5, 5),
+    ),
+    "recurrent": (nn.GRU(4, 6, 2, batch_first=True, bidirectional=True), (2, 5, 4)),
+    "padding by name": (
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, padding_mode="circular", padding=1)),
+        (2, 4, 6, 6),
+    ),
+    "flat": (
+        nn.Sequential(nn.Flatten(), nn.Linear(4 * 36, 7), nn.BatchNorm1d(7), nn.ReLU(inplace=True), nn.Linear(7, 3)),
+        (2, 4, 6, 6),
+    ),
+    "one row": (
+        nn.Sequential(nn.Conv2d(4, 6, (1, 6)), nn.BatchNorm2d(6), nn.Sigmoid(), nn.Flatten(2), nn.Softmax(2)),
+        (2, 4, 6, 6),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_compute_the_same(name):
+    model, shape = LAYERS[name]
+    same_function(model, torch.randn(shape))
+
+
+def test_several_inputs_and_a_nest_of_outputs():
+    graph = same_function(TwoTowers(), torch.randn(3, 3, 8, 8), torch.randn(3, 4, 6))
+    assert listed(graph).count("input") == 2
+    assert listed(graph).count("output") == 4
+
+
+def test_an_input_without_a_batch():
+    class Masked(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor, temperature: Tensor) -> Tensor:
+            return (x.masked_fill(mask, -1e9) / temperature).softmax(-1)
+
+    same_function(Masked(), torch.randn(3, 5, 7), torch.rand(5, 7) > 0.5, torch.tensor(2.0))
+
+
+def test_paths_may_depend_on_small_tensors_that_the_pass_makes_up():
+    class Depends(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            for rate in torch.linspace(0, 1, 3).tolist():
+                x = x * (1 + rate)
+            return x if torch.arange(4).sum().item() == 6 else x.cumsum(1)
+
+    assert listed(same_function(Depends(), torch.randn(2, 4))).count("scale") == 3
+
+
+def test_a_made_up_tensor_that_is_repeated_for_each_sample_is_not_allocated():
+    class Repeats(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.eye(400).repeat(x.shape[0], 1, 1) @ x
+
+    same_function(Repeats(), torch.randn(2, 400, 3))
+
+
+def test_a_tensor_that_a_model_keeps_for_itself_is_loaded_too():
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.small, self.large = torch.randn(1, 4, 1, 1), torch.randn(9, 20)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x * self.small).flatten(1) @ self.large.repeat(4, 1)
+
+    same_function(Keeps(), torch.randn(2, 4, 3, 3))
+
+
+def test_what_a_model_remembers_of_a_pass_is_forgotten():
+    class Remembers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("last", torch.ones(3))
+            self.cache = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.cache, self.last = x + 1, x.mean(0)
+            return self.cache
+
+    model = Remembers()
+    trace(model, torch.randn(2, 3))
+    assert model.cache is None
+    assert model.last.tolist() == [1, 1, 1]
+
+
+def test_unknown_operations_are_listed_with_arguments_and_shapes():
+    graph = trace(nn.Sequential(nn.Softplus(2.0), nn.Softplus(2.0), nn.Hardtanh(-2, 2)), torch.zeros(1, 4, 8, 8))
+    most, other = unknown_operations(graph)
+    assert (most.name, most.nodes, most.inputs, most.outputs) == (
+        "aten.softplus.default",
+        2,
+        ((8, 8, 4),),
+        ((8, 8, 4),),
+    )
+    assert most.arguments == '{"arguments": [{"tensor": 0}, 2.0, 20.0], "keywords": {}}'
+    assert other.name == "aten.hardtanh.default"
+
+
+class _Raises(nn.Module):
+    def __init__(self, forward):
+        super().__init__()
+        self.run = forward
+
+    def forward(self, x):
+        return self.run(x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda x: x * 2 if x.sum() > 0 else x, r"_Raises, operation \d+ \(aten\..*depends on the values of a tensor"),
+        (lambda x: x[x > 0], "depends on the values of a tensor"),
+        (lambda x: x.nonzero(), "depends on the values of a tensor"),
+        (lambda x: x.view(1, 7), r"operation 1 \(aten.view.default\).*shapes, batch axis first; the model must run"),
+        (lambda x: [x.relu() for _ in range(len(x))], "operations, as of a loop over the samples"),
+        (lambda x: x.unknown, "got AttributeError"),
+        (lambda x: "nothing", "no tensor in a result of str"),
+    ],
+)
+def test_a_model_that_cannot_be_traced_is_named_with_operation_and_remedy(forward, message):
+    with pytest.raises(GraphError, match=message):
+        trace(_Raises(forward), torch.zeros(2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"name": "aten.from_file.default", "arguments": [{"text": "/etc/passwd"}], "keywords": {}},
+        {"name": "aten.save.default", "arguments": [], "keywords": {}},
+        {"name": "os.system.default", "arguments": [{"text": "true"}], "keywords": {}},
+        {"name": "aten.__class__.mro", "arguments": [], "keywords": {}},
+        {"name": "aten.relu", "arguments": [], "keywords": {}},
+        {"name": "aten.relu.default", "arguments": [{"unknown": "x"}], "keywords": {}},
+    ],
+)
+def test_a_graph_can_only_call_operations_on_tensors(call):
+    kinds = KindTable([Kind("other", (), ((1, 1, 1),), extra=as_extra(**call))])
+    from archgauge.graphs.builder import GraphBuilder
+
+    build = GraphBuilder(kinds)
+    build.output(build.node(kinds[0], ()))
+    with pytest.raises(GraphError, match="the operation of a node to realise at node 0: expected a call of an ATen"):
+        realise(build.finish())
+
+
+def test_weights_of_another_model_are_refused():
+    model = nn.Linear(3, 4)
+    graph, state = trace_with_state(model, torch.zeros(1, 3))
+    with pytest.raises(GraphError, match=r"the weights to load at layers.1.weight from Linear: expected the model"):
+        load_weights(realise(graph), nn.Linear(3, 5), state)
+    with pytest.raises(GraphError, match="got none of that name"):
+        load_weights(realise(graph), nn.ReLU(), state)
