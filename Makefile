@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(TABLES_DIR),--config tables_dir=$(abspath $(TABLES_DIR)))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test setup bench lint clean
+.PHONY: run test setup bench lint clean datasheets
 
 run: setup
 	@$(SNAKEMAKE)
@@ -16,6 +16,9 @@ run: setup
 
 results/report.html: $(wildcard results/tables/*.md results/figures/*.svg)
 	@$(SNAKEMAKE) --report $@
+
+datasheets: setup
+	@$(SNAKEMAKE) -- datasheets gennape_table2 gennape_figure2 transferable_table5
 
 test: setup
 	@$(BIN)/python -m pytest
