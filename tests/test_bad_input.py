@@ -127,7 +127,8 @@ def test_graphs_and_kinds_that_do_not_belong_together(tmp_path, inputs):
 
 
 def test_a_sample_larger_than_the_family(tmp_path):
-    error = refused("tabulate", ConfigError, architectures=tmp_path / "out", family="nb201", sample=15_626, seed=0)
+    asked = {"published": [], "family": "nb201", "source": None, "sample": 15_626, "seed": 0}
+    error = refused("tabulate", ConfigError, architectures=tmp_path / "out", **asked)
     assert error.expected.startswith("0 to 15625")
 
 

@@ -48,7 +48,7 @@ def test_the_shipped_configurations_are_valid():
         ("families.nb201.graph", {"skelton": "authors"}, "families.nb201.graph.skelton: expected one of skeleton"),
         ("message_passing", "pyg", "message_passing: expected enum"),
         ("encoders.random.shape", {"layers": 3}, "encoders.random.shape.layers: expected one of features"),
-        ("encoders.random.families", ["nb102"], "encoders.random.families: expected one of nb101, nb201, got 'nb102'"),
+        ("encoders.random.families", ["nb102"], "encoders.random.families: expected one of nb101, .*, got 'nb102'"),
         ("encoders.cl_nb101.training", {"epochs": "six"}, "encoders.cl_nb101.training.epochs: expected type"),
         ("encoders.cl_nb101.training", {}, "encoders.cl_nb101.training: expected .*epochs.* got no epochs"),
         ("clusterings.fcm_nb101.fuzzifier", 1.0, "clusterings.fcm_nb101.fuzzifier: expected exclusiveMinimum 1"),

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from archgauge.download import Remote
 from archgauge.errors import ConfigError
 from archgauge.families._common import architectures, bad_spec, labels
 from archgauge.families._zoo_packages import (
@@ -53,6 +54,9 @@ _SPEC = re.compile(r"(pytorchcv):(\w+)|(torchvision):(\w+)@(\d{1,4})")
 _DATA_SET = re.compile(r"_(cifar10|cifar100|svhn)$")
 _OTHER_WEIGHTS = re.compile(r"^(efficientnet_b\d)[bc]$")
 _SMALLEST_PIXELS = 32
+
+REMOTES: dict[str, Remote] = {}
+"""None: the packages are installed, not fetched."""
 
 DATASHEET = {
     "title": "Published networks (pytorchcv, torchvision)",
