@@ -75,4 +75,3 @@ rule overlap:
         code=fingerprint(workflow.basedir, ["workflow_scripts/overlap.py"]),
     script:
         "../workflow_scripts/overlap.py"
-

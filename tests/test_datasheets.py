@@ -93,9 +93,11 @@ def test_noise_of_the_networks_that_were_trained_twice(tables_dir):
 
 
 def test_overlap_counts_distinct_graphs():
-    counts = datasheets.overlap({"a": np.array(list("xxyz")), "b": np.array(list("zw"))})
-    assert counts.loc["a"].tolist() == [3, 1]
-    assert counts.loc["b"].tolist() == [1, 2]
+    families = {"a": np.array(list("xxyz")), "b": np.array(list("zyw")), "c": np.array(["v"])}
+    assert datasheets.overlap(families).to_numpy().tolist() == [["a", "b", 2]]
+    page = datasheets.overlap_page(families)
+    assert "| a        | 4               | 3                      |" in page
+    assert "No live graph is of two families." in datasheets.overlap_page({"b": families["b"], "c": families["c"]})
 
 
 def test_leakage_counts_test_graphs_that_were_learnt_from():

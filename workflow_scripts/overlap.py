@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from archgauge import job
-from archgauge.evaluation.datasheets import overlap, overlap_page
+from archgauge.evaluation.datasheets import overlap_page
 from archgauge.files import whole_file
 from archgauge.schemas import GRAPHS, read_table
 
@@ -16,7 +16,7 @@ def main(*, graphs: list[Path], page: Path, families: list[str]) -> None:
         for family, path in zip(families, graphs, strict=True)
     }
     with whole_file(page) as temporary:
-        temporary.write_text(overlap_page(overlap(hashes)))
+        temporary.write_text(overlap_page(hashes))
 
 
 if __name__ == "__main__":

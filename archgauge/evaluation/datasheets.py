@@ -70,14 +70,14 @@ def cost_summary(graphs: pa.Table) -> pd.DataFrame:
 
 
 def overlap(hashes: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """How many distinct live graphs of the family in the row the family in the column has too.
+    """One row for each two families that have live graphs in common: family, other, graphs (distinct ones).
 
     Args:
-        hashes: (N,) live hashes by family; the diagonal counts a family's own distinct graphs.
+        hashes: (N,) live hashes by family.
     """
     distinct = {family: set(values.tolist()) for family, values in hashes.items()}
-    counts = [[len(one & other) for other in distinct.values()] for one in distinct.values()]
-    return pd.DataFrame(counts, index=list(distinct), columns=list(distinct))
+    rows = [(one, other, len(distinct[one] & distinct[other])) for one, other in combinations(distinct, 2)]
+    return pd.DataFrame([row for row in rows if row[2]], columns=["family", "other", "graphs"])
 
 
 def leakage(splits: pa.Table, arch_ids: np.ndarray, live_hash: np.ndarray, sizes: Sequence[int]) -> pd.DataFrame:
@@ -143,22 +143,18 @@ def datasheet(
     if leaks:
         parts += ["## Leakage", "Architectures that are evaluated, and equal as live graphs one that was learnt from."]
         parts += [part for name, frame in leaks.items() for part in (f"Experiment `{name}`:", _markdown(frame))]
-    parts += ["## Licence and citation", f"{about['licence']} {about['citation']}"]
+    parts += ["## Licence and citation", f"Licence: {about['licence']}", f"Cite: {about['citation']}"]
     return "\n\n".join(parts) + "\n"
 
 
-def overlap_page(counts: pd.DataFrame) -> str:
-    """The overlaps between all families, as Markdown."""
-    return (
-        "\n\n".join(
-            [
-                "# Live graphs that families share",
-                "A family's (row) distinct live graphs that another one (column) has too; the diagonal counts its own.",
-                _markdown(counts.reset_index(names="")),
-            ]
-        )
-        + "\n"
-    )
+def overlap_page(hashes: Mapping[str, np.ndarray]) -> str:
+    """What families have in common, as Markdown; `hashes` as for `overlap`."""
+    rows = [(family, len(values), len(np.unique(values))) for family, values in hashes.items()]
+    counts = pd.DataFrame(rows, columns=["family", "architectures", "distinct live graphs"])
+    shared = overlap(hashes)
+    told = _markdown(shared) if len(shared) else "No live graph is of two families."
+    parts = ["# Live graphs of the families", _markdown(counts), "## Shared by two families", told]
+    return "\n\n".join(parts) + "\n"
 
 
 def _values(labels: pa.Table, name: str) -> pd.DataFrame:
