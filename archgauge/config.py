@@ -35,6 +35,19 @@ def sampled(config: Config, family: str) -> int | str | None:
     return "labelled" if settings.get("labelled_only") and has_labels(config, family) else settings["sample"]
 
 
+def runs(config: Config, experiment: str, predictor: str) -> list[list[int]]:
+    """[training size, number of splits] of each of a predictor's sizes in an experiment."""
+    settings, most = config["experiments"][experiment], config["predictors"][predictor].get("splits")
+    counts = {size: _splits(settings, size) for size in sizes(config, experiment, predictor)}
+    return [[size, count if most is None else min(most, count)] for size, count in counts.items()]
+
+
+def _splits(experiment: Config, size: int) -> int:
+    """How many splits an experiment has at a training size."""
+    more = experiment.get("more_splits", {"n_train": []})
+    return more["splits"] if size in more["n_train"] else experiment["splits"]
+
+
 def label_files(config: Config, family: str) -> list[str]:
     """What a family's labels are read from: a file or folder, the sign of a finished download, or nothing.
 
@@ -50,7 +63,7 @@ def label_files(config: Config, family: str) -> list[str]:
             remedy="Set tables_dir to the folder of collected tables, or name another source.",
         )
     if labels["source"] == "tables":
-        return [str(Path(config["tables_dir"]) / collected_file(family))]
+        return [_collected(config, family)]
     if labels["path"] is not None:
         return [labels["path"]]
     remote = remotes(family).get(labels["source"])
@@ -106,7 +119,7 @@ def split_settings(config: Config, experiment: str) -> dict[str, Any]:
     return {
         "label": settings.get("source_label", settings["label"]),
         "minimum_label": settings.get("minimum_label"),
-        "repeats": settings.get("splits") or settings["repeats"],
+        "splits": max(_splits(settings, size) for size in settings["n_train"]),
         "seed": settings["seed"],
     }
 
@@ -121,7 +134,7 @@ def predict_settings(config: Config, experiment: str, predictor: str) -> dict[st
         "family": settings["family"],
         "source": settings.get("source"),
         "label": settings.get("source_label", settings["label"]),
-        "sizes": sizes(config, experiment, predictor),
+        "runs": runs(config, experiment, predictor),
         "tables": list(population_tables(config, predictor, settings["family"])),
     }
 
@@ -220,6 +233,19 @@ def family_table_settings(config: Config, paper: str) -> dict[str, Any]:
         "only": {family: settings["only"] for family, settings in families.items() if "only" in settings},
         "notes": {family: [settings["note"]] for family, settings in families.items() if "note" in settings},
     }
+
+
+def _collected(config: Config, family: str) -> str:
+    path = Path(config["tables_dir"]) / collected_file(family)
+    if not path.is_file():
+        raise ConfigError(
+            "the collected table of a family",
+            where=f"tables_dir, for families.{family}.labels",
+            expected=f"the file {path}",
+            got="nothing there",
+            remedy="Put it there, name another source, or set tables_dir to null.",
+        )
+    return str(path)
 
 
 def fetched_by(config: Config, file: str) -> dict[str, str]:

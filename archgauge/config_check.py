@@ -16,7 +16,16 @@ from archgauge.config import Config, plain, sizes
 from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
 from archgauge.fingerprint import choices
-from archgauge.signatures import Keywords, family_keywords, fields, keywords, label_sources, needs_of
+from archgauge.signatures import (
+    Keywords,
+    family_keywords,
+    fields,
+    finds_itself,
+    keywords,
+    label_sources,
+    needs_of,
+    remotes,
+)
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
@@ -35,11 +44,21 @@ def check(config: Config) -> None:
         ConfigError: naming the key's path and the choices.
     """
     _check_schema(config)
+    folder = config["tables_dir"]
+    if folder is not None and not Path(folder).is_dir():
+        raise ConfigError(
+            "the folder of collected tables",
+            where="tables_dir",
+            expected="a folder, or null",
+            got=f"{folder}, where there is none",
+            remedy="Correct the path; without the folder set it to null.",
+        )
     for name, family in config["families"].items():
         _choice(f"families.{name}", name, choices(*PLUGINS["family"]))
         _check_keywords(f"families.{name}.graph", family["graph"], family_keywords(name))
         if family["labels"]["source"] is not None:
             _choice(f"families.{name}.labels.source", family["labels"]["source"], label_sources(name))
+            _check_path(f"families.{name}.labels.path", name, family["labels"])
     _check_encoders(config)
     _check_predictors(config)
     for name, experiment in config["experiments"].items():
@@ -53,6 +72,18 @@ def check(config: Config) -> None:
     for name, paper in config["papers"].items():
         for family in paper["families"]:
             _choice(f"papers.{name}.families", family, config["families"])
+
+
+def _check_path(where: str, family: str, labels: Config) -> None:
+    source, path = labels["source"], labels["path"]
+    if path is None and source != "tables" and source not in remotes(family) and not finds_itself(family, source):
+        raise ConfigError(
+            "where labels are read from",
+            where=where,
+            expected=f"the file or folder of the source {source}",
+            got="null",
+            remedy="Name it; this source is neither installed nor fetched.",
+        )
 
 
 def _check_schema(config: Config) -> None:
@@ -102,11 +133,23 @@ def _check_encoders(config: Config) -> None:
         for family in encoder["families"]:
             _choice(f"encoders.{name}.families", family, config["families"])
         _check_keywords(f"encoders.{name}.shape", encoder["shape"], shape)
+        _check_heads(f"encoders.{name}.shape", encoder["shape"])
         if encoder["training"] is not None:
             _check_keywords(f"encoders.{name}.training", encoder["training"], training)
     for name, clustering in config["clusterings"].items():
         _choice(f"clusterings.{name}.encoder", clustering["encoder"], config["encoders"])
         _choice(f"clusterings.{name}.family", clustering["family"], config["families"])
+
+
+def _check_heads(where: str, shape: Config) -> None:
+    if "half_width" in shape and "heads" in shape and shape["half_width"] % shape["heads"]:
+        raise ConfigError(
+            "the attention heads of an encoder",
+            where=f"{where}.heads",
+            expected=f"a divisor of half_width, {shape['half_width']}",
+            got=shape["heads"],
+            remedy="Correct one of the two.",
+        )
 
 
 def _check_predictors(config: Config) -> None:
@@ -144,6 +187,14 @@ def _check_experiment(where: str, experiment: Config, config: Config) -> None:
             _choice(f"{where}.{key}", experiment[key], config["families"])
     for predictor in experiment["predictors"]:
         _choice(f"{where}.predictors", predictor, config["predictors"])
+        if not sizes(config, where.partition(".")[2], predictor):
+            raise ConfigError(
+                "the training sizes of a predictor",
+                where=f"predictors.{predictor}.n_train",
+                expected=f"one of those of {where}: {', '.join(map(str, experiment['n_train']))}",
+                got=config["predictors"][predictor]["n_train"],
+                remedy="Give it one of these sizes, or take it out of the experiment.",
+            )
     _choice(f"{where}.headline", experiment["headline"], experiment["predictors"])
 
 
@@ -220,6 +271,7 @@ def _choice(where: str, name: Any, known: Iterable[Any]) -> None:
         )
 
 
+_POSITIVE = ("epochs", "batch_size", "learning_rate")
 _TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
 
 
@@ -238,6 +290,14 @@ def _check_keywords(where: str, given: Mapping[str, Any], known: Keywords) -> No
         )
     for name, value in given.items():
         _check_value(f"{where}.{name}", value, known[name][0])
+        if name in _POSITIVE and value <= 0:
+            raise ConfigError(
+                "the range of a setting",
+                where=f"{where}.{name}",
+                expected="more than 0",
+                got=value,
+                remedy="Correct config.yaml.",
+            )
 
 
 def _check_value(where: str, value: Any, annotation: str) -> None:

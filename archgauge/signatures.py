@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from types import ModuleType
+from typing import get_args
 
 from archgauge.fingerprint import PACKAGE_ROOT
 
@@ -78,6 +79,12 @@ def family_keywords(family: str) -> Keywords:
 def label_sources(family: str) -> list[str]:
     """Names of a family's LABEL_SOURCES."""
     return list(_family(family).LABEL_SOURCES)
+
+
+def finds_itself(family: str, source: str) -> bool:
+    """Whether a label source needs no path: its reader takes None."""
+    path = next(iter(inspect.signature(_family(family).LABEL_SOURCES[source]).parameters.values()))
+    return path.default is None or type(None) in get_args(path.annotation)
 
 
 def remotes(family: str) -> dict[str, str]:

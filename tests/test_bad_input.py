@@ -14,6 +14,7 @@ from workflow import ROOT, Finished
 
 from archgauge.errors import ArchgaugeError, ConfigError, GraphError, PredictorError, SpecError, TableError
 from archgauge.families import nb101
+from archgauge.pretraining import trainer
 from archgauge.schemas import ARCHITECTURES, GRAPHS, KINDS, LABELS, read_table, write_table
 
 LABEL = "cifar10/test@200/run0+analog"
@@ -132,6 +133,23 @@ def test_a_sample_larger_than_the_family(tmp_path):
     assert error.expected.startswith("0 to 15625")
 
 
+def test_a_pretraining_whose_outputs_cannot_be_written_is_not_lost(tmp_path, inputs, monkeypatch):
+    """The resume file stays until both are written, and the next run takes no step."""
+    script = runpy.run_path(str(ROOT / "workflow_scripts/pretrain.py"))
+    main, report = script["main"], lambda name, value, step: None
+    job = json.loads((inputs / "logs/pretrain/cl_nb101.job.json").read_text())
+    files = {name: [inputs.parent / one for one in names] for name, names in job["inputs"].items()}
+    (tmp_path / "taken").touch()
+    outputs = {"encoder": tmp_path / "e.pt", "losses": tmp_path / "taken" / "l.parquet"}  # no folder
+    keywords = {**files, **job["params"], "device": "cpu", "report": report, "fingerprint": "f"}
+    with pytest.raises(OSError, match="taken"):
+        main(**outputs, **keywords)
+    assert (tmp_path / ".e.pt.resume").exists()
+    monkeypatch.setattr(trainer._Loop, "advance", lambda loop: pytest.fail("a step was taken"))
+    main(**outputs | {"losses": tmp_path / "l.parquet"}, **keywords)
+    assert not (tmp_path / ".e.pt.resume").exists()
+
+
 def predict(tmp_path: Path, inputs: Path, error: type[ArchgaugeError], **changes) -> ArchgaugeError:
     """Train the ridge as the finished run did, with changes; return the error."""
     job = json.loads((inputs / "logs/predict/few_labels/ridge.job.json").read_text())
@@ -163,7 +181,7 @@ def test_a_label_that_nobody_published(tmp_path, inputs):
 
 
 def test_a_training_size_larger_than_the_family(tmp_path, inputs):
-    error = predict(tmp_path, inputs, PredictorError, settings={"sizes": [121]})
+    error = predict(tmp_path, inputs, PredictorError, settings={"runs": [[121, 2]]})
     assert error.expected == "0 to 120, the labels of the split"
     assert error.got == 121
 
@@ -171,7 +189,7 @@ def test_a_training_size_larger_than_the_family(tmp_path, inputs):
 def test_an_empty_split(tmp_path, inputs):
     """A threshold that no label reaches leaves nobody to learn from."""
     tables = {name: inputs / f"{name}/nb201.parquet" for name in ("architectures", "labels")}
-    settings = {"label": LABEL, "minimum_label": 100.5, "repeats": 2, "seed": 0}
+    settings = {"label": LABEL, "minimum_label": 100.5, "splits": 2, "seed": 0}
     error = refused("split", TableError, **tables, splits=tmp_path / "out", settings=settings)
     assert error.expected == "a split that is not empty"
 

@@ -10,10 +10,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from archgauge.config import can_run, has_labels, population_tables, predictor_keywords, sizes
+from archgauge.config import (
+    can_run,
+    has_labels,
+    label_files,
+    population_tables,
+    predictor_keywords,
+    runs,
+    sizes,
+    split_settings,
+)
 from archgauge.config_check import PLUGINS, SCHEMA, check
 from archgauge.errors import ConfigError
 from archgauge.fingerprint import choices
+from archgauge.search_config import judge_settings, search_settings
 from archgauge.signatures import fields, keywords, needs_of
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +95,19 @@ def test_the_shipped_configurations_are_valid():
         ),
         ("encoders.random.shape", {"dropout": 1.0}, "encoders.random.shape.dropout: expected exclusiveMaximum 1"),
         ("encoders.cl_nb101.training", {"epochs": 0}, "encoders.cl_nb101.training.epochs: expected minimum 1"),
+        ("encoders.random.shape", {"half_width": 64, "heads": 3}, "shape.heads: expected a divisor of"),
+        (
+            "predictors.cl_mlp.settings",
+            {"batch_size": 0},
+            "cl_mlp.settings.batch_size: expected more than 0",
+        ),
+        (
+            "predictors.cl_mlp.n_train",
+            [60],
+            "cl_mlp.n_train: expected one of those of experiments.few",
+        ),
+        ("tables_dir", "/no/such/folder", "tables_dir: expected a folder, or null"),
+        ("families.nb301.labels", {"source": "runs", "path": None}, "families.nb301.labels.path: expected the file or"),
         ("figures.predicted.n_train", 51, "figures.predicted.n_train: expected one of 20, 50"),
         ("figures.predicted.predictor", "source_mlp", "figures.predicted.predictor: expected one of macs, params"),
         ("figures.pretraining.encoders", ["cl"], "figures.pretraining.encoders: expected one of cl_nb101"),
@@ -107,6 +130,28 @@ def test_labels_from_tables_need_the_folder():
     assert not has_labels(SHIPPED, "nb101")
     assert has_labels({**SHIPPED, "tables_dir": "somewhere"}, "nb101")
     assert can_run(SHIPPED, "few_labels")
+
+
+def test_a_collected_table_that_is_missing_is_named_where_it_is_needed(tmp_path):
+    config = changed("tables_dir", str(tmp_path))
+    check(config)
+    with pytest.raises(ConfigError, match=r"for families.nb101.labels: expected the file .*nb101.parquet"):
+        label_files(config, "nb101")
+
+
+def test_a_dear_predictor_runs_fewer_splits_and_a_size_may_have_more():
+    assert runs(SHIPPED, "few_labels", "ridge") == [[20, 5], [50, 20], [78, 5], [156, 5], [781, 5]]
+    assert runs(SHIPPED, "few_labels", "k_gnn") == [[50, 5], [781, 5]]
+    assert split_settings(SHIPPED, "few_labels")["splits"] == 20
+    assert split_settings(SHIPPED, "zero_shot")["splits"] == 3
+
+
+def test_a_search_is_shown_the_label_it_searches_and_not_the_one_it_is_judged_by():
+    config = changed("searches.nb201_search.searched_label", "cifar10/validation@200/mean")
+    assert search_settings(config, "nb201_search", "random")["label"] == "cifar10/validation@200/mean"
+    judged = judge_settings(config, "nb201_search")
+    assert judged["searched_label"] == "cifar10/validation@200/mean"
+    assert judged["label"] == SHIPPED["searches"]["nb201_search"]["label"]
 
 
 def test_a_dear_predictor_runs_at_its_own_sizes():

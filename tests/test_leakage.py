@@ -40,6 +40,17 @@ def test_zero_shot_predictions_see_no_label_of_the_target(predictor, tmp_path):
     assert not {name for name in files if name.startswith("results/labels/")} - {"results/labels/nb101.parquet"}
 
 
+def test_a_published_file_is_an_input_of_its_labels(tmp_path):
+    """Another file of the same name, another set of labels: the rule runs again."""
+    (tmp_path / "tables").mkdir()
+    table = tmp_path / "tables/nb101.parquet"
+    table.touch()
+    command = [sys.executable, "-m", "snakemake", "results/labels/nb101.parquet", "--snakefile", ROOT / "Snakefile"]
+    asked = ["--directory", tmp_path, "-n", "--config", f"tables_dir={tmp_path / 'tables'}"]
+    done = subprocess.run([*command, *asked], capture_output=True, text=True, cwd=ROOT)
+    assert re.search(rf"input: {table}", done.stdout + done.stderr), done.stderr
+
+
 @pytest.mark.parametrize("predictor", CONFIG["experiments"]["zero_shot"]["predictors"])
 def test_inductive_rows_use_encoders_that_never_saw_the_target(predictor):
     encoder = CONFIG["predictors"][predictor].get("encoder", "random")

@@ -15,7 +15,8 @@ from torch import nn
 from archgauge.errors import PredictorError
 from archgauge.nn.heads import mlp
 from archgauge.predictors import _matern_gp as gp
-from archgauge.predictors import embedding_gp, fuzzy_ensemble, k_gnn, regressor, structural_gp
+from archgauge.predictors import embedding_gp, fuzzy_ensemble, graph_gp, k_gnn, regressor, structural_gp
+from archgauge.predictors._matern_gp import error_logs
 from archgauge.predictors._neural import Target, predicted, train
 from archgauge.predictors._standardiser import Standardiser
 from archgauge.predictors.population import Population
@@ -207,6 +208,17 @@ def test_gp_refuses_accuracies_above_100(module):
     accuracy[3] = 100.5
     with pytest.raises(PredictorError, match=r"expected accuracies in percent, got 100\.5"):
         module.Predictor(seed=0).fit(population, accuracy)
+
+
+def test_two_views_are_averaged_on_the_scale_that_is_learnt():
+    population, accuracy = toy_population(80)
+    population = replace(population, structure=population.structure[:, :3])
+    one, other, both = (
+        module.Predictor(seed=0).fit(population.take(slice(40)), accuracy[:40]).predict(population)
+        for module in (structural_gp, embedding_gp, graph_gp)
+    )
+    assert not np.allclose(one, other, atol=0.1)
+    np.testing.assert_allclose(error_logs(both), (error_logs(one) + error_logs(other)) / 2, rtol=1e-9)
 
 
 def test_unit_of_a_feature_does_not_matter_to_the_gp():

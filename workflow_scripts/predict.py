@@ -35,11 +35,11 @@ def main(
     accuracies, chosen = read_table(labels, LABELS), read_table(splits, SPLITS)
     if settings["source"] is None:
         accuracy = label_values(accuracies, settings["label"], target.arch_id)
-        table = few_label(make, target, accuracy, chosen, settings["sizes"], **kept)
+        table = few_label(make, target, accuracy, chosen, settings["runs"], **kept)
     else:
         known = load_population(settings["source"], dict(zip(tables, source, strict=True)), needs)
         accuracy = label_values(accuracies, settings["label"], known.arch_id)
-        table = zero_shot(make, known, accuracy, chosen, target, settings["sizes"], **kept)
+        table = zero_shot(make, known, accuracy, chosen, target, settings["runs"], **kept)
     write_table(predictions, table, PREDICTIONS)
 
 

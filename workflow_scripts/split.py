@@ -15,7 +15,7 @@ def main(*, architectures: Path, labels: Path, splits: Path, settings: dict) -> 
     arch_ids = read_table(architectures, ARCHITECTURES, ["arch_id"])["arch_id"].to_numpy()
     if minimum_label is not None:
         arch_ids = arch_ids[label_values(read_table(labels, LABELS), label, arch_ids) >= minimum_label]
-    write_table(splits, few_label_split(arch_ids, settings["repeats"], np.random.default_rng(settings["seed"])), SPLITS)
+    write_table(splits, few_label_split(arch_ids, settings["splits"], np.random.default_rng(settings["seed"])), SPLITS)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def few_label(
     population: Population,
     accuracy_pct: np.ndarray,
     splits: pa.Table,
-    sizes: Sequence[int],
+    runs: Sequence[tuple[int, int]],
     **kept: Any,
 ) -> pa.Table:
     """Learn from the first labels of each split's pool and predict the whole family.
@@ -30,7 +30,7 @@ def few_label(
         population: N architectures of the family.
         accuracy_pct: (N,) their labels, of which a run sees those that its split reveals.
         splits: SPLITS of the family.
-        sizes: numbers of labels to learn from.
+        runs: numbers of labels to learn from, each with how many of the splits.
         kept: where finished runs are kept; see `_swept`.
 
     Returns:
@@ -42,7 +42,7 @@ def few_label(
         predictor = make(run["split"]).fit(population.take(rows), accuracy_pct[rows])
         return _rows(population.arch_id, predictor.predict(population), run)
 
-    return _swept(_runs(splits, sizes, population.arch_id), compute, **kept)
+    return _swept(_tasks(splits, runs, population.arch_id), compute, **kept)
 
 
 def zero_shot(
@@ -51,7 +51,7 @@ def zero_shot(
     source_accuracy_pct: np.ndarray,
     source_splits: pa.Table,
     target: Population,
-    sizes: Sequence[int],
+    runs: Sequence[tuple[int, int]],
     **kept: Any,
 ) -> pa.Table:
     """Learn from the labels of a source family and predict a target family, of which no label is given.
@@ -61,7 +61,7 @@ def zero_shot(
         source, source_accuracy_pct: S labelled architectures, (S,).
         source_splits: SPLITS of the source.
         target: N architectures of the target family.
-        sizes: numbers of source labels to learn from.
+        runs: numbers of source labels to learn from, each with how many of the splits.
         kept: where finished runs are kept; see `_swept`.
 
     Returns:
@@ -73,7 +73,7 @@ def zero_shot(
         predictor = make(run["split"]).fit(source.take(rows), source_accuracy_pct[rows])
         return _rows(target.arch_id, predictor.predict(target), run)
 
-    return _swept(_runs(source_splits, sizes, source.arch_id), compute, **kept)
+    return _swept(_tasks(source_splits, runs, source.arch_id), compute, **kept)
 
 
 def factory(module: str, settings: Mapping[str, Any]) -> Callable[[int], Any]:
@@ -82,17 +82,17 @@ def factory(module: str, settings: Mapping[str, Any]) -> Callable[[int], Any]:
     return lambda seed: predictor(**settings, seed=seed)
 
 
-def _runs(splits: pa.Table, sizes: Sequence[int], arch_id: np.ndarray) -> list[dict[str, Any]]:
-    """One run for each size and split; the seed of a run is its split, so that runs of all predictors are paired.
+def _tasks(splits: pa.Table, runs: Sequence[tuple[int, int]], arch_id: np.ndarray) -> list[dict[str, Any]]:
+    """One task for each size and split; the seed of a task is its split, so that runs of all predictors are paired.
 
-    A run names its own training set, and the table of splits is no input of its fragment: more splits are more runs.
+    A task names its own training set, and the table of splits is no input of its fragment: more splits are more runs.
     """
     numbers = sorted(splits["split"].unique().to_pylist())
     divisions = {split: division(splits, split, arch_id) for split in numbers}
     return [
         {"n_train": size, "split": split, "seed": split, "learns_from": _hash(arch_id[rows])}
-        for size in sizes
-        for split in numbers
+        for size, count in runs
+        for split in numbers[:count]
         for rows in [divisions[split].training_rows(size)]
     ]
 
