@@ -1,4 +1,4 @@
-"""Node features: GENNAPE's exactly as METHODS 5.1 describes them, and what the extended ones add."""
+"""Node features: GENNAPE's exactly as its public code builds them, and what the extended ones add."""
 
 import numpy as np
 import pytest

@@ -300,7 +300,7 @@ def test_compact_text_that_is_none_is_refused(text):
 
 
 def test_the_cell_has_the_vertices_of_gmae():
-    """Second construction: METHODS 1.1. A vertex reads all vertices that produce the node its edge starts at."""
+    """Second construction: GMAE-NAS' code. A vertex reads all vertices that produce the node its edge starts at."""
     genotype = nb301.parse(SPEC)
     cell = nb301.cell(SPEC)
     assert len(cell.operations) == 22

@@ -51,7 +51,7 @@ class KindTensors:
 
 @dataclass(frozen=True)
 class GraphEncoderConfig:
-    """What rebuilds an encoder, besides its weights. Defaults are GENNAPE's (supplement; METHODS 5.1, 5.2).
+    """What rebuilds an encoder, besides its weights. Defaults are GENNAPE's (supplement and public code).
 
     Attributes:
         features: "gennape" or "extended", a feature set of `archgauge.graphs.features`.
@@ -62,7 +62,7 @@ class GraphEncoderConfig:
         gnn_layers: GraphConv layers.
         heads: attention heads of the one Transformer layer.
         feedforward: hidden width of that layer; Vaswani et al. take four times its width.
-        dropout: rate in the Transformer half. The k-GNN has none (METHODS 5.1), so it is the same in both twins.
+        dropout: rate in the Transformer half. The k-GNN of the public code has none, so it is the same in both twins.
     """
 
     features: Literal["gennape", "extended"] = "gennape"

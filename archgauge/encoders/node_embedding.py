@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class NodeEmbedding(nn.Module):
     """The sum of one table row per category and a linear map of the numbers.
 
-    GENNAPE concatenates narrower parts to the same width (METHODS 5.1). Both feed a linear layer, and the sum holds
+    GENNAPE concatenates narrower parts to the same width. Both feed a linear layer, and the sum holds
     the concatenation as a special case; it also serves feature sets that GENNAPE does not know.
 
     Args:

@@ -1,4 +1,4 @@
-"""GENNAPE's published computation graphs as ours, for networks whose configuration is not at hand (METHODS 5.1).
+"""GENNAPE's published computation graphs as ours, for networks whose configuration is not at hand.
 
 What the published graphs do not say, and what stands here in its place:
 - The order of the inputs of a concatenation: here the order of the nodes.

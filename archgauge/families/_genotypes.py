@@ -200,7 +200,7 @@ def merged_cell(genotype: Genotype) -> Cell:
 
     Vertices: "input"; of the normal cell "input1", "input2" and an operation for each edge; the same of the reduction
     cell, their names prefixed with "reduce:"; "output". An operation on a node reads the two operations that make the
-    node (GMAE-NAS, METHODS 1.1). "input" leads to all four inputs, the operations of the nodes that an output
+    node (GMAE-NAS). "input" leads to all four inputs, the operations of the nodes that an output
     concatenates lead to "output", so that the paths of the two cells never meet and both are told apart.
     """
     operations = ["input"]

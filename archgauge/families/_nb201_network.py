@@ -12,7 +12,7 @@ The `flops_M` columns of the collected table count more. On every row they are o
 For ImageNet16-120, whose images have 16x16 pixels, a convolution and the first two items are a quarter, the classifier
 has 64 * 120 MACs, and the global pool sees 4x4. So six 3x3 convolutions count 222,860,992 on CIFAR-10.
 
-GENNAPE's graphs have a simplified skeleton (METHODS 5.9): a BN after each average pool, a residual block
+GENNAPE's graphs have a simplified skeleton (its public code): a BN after each average pool, a residual block
 conv3x3-ReLU-conv3x3 without BN whose shortcut is a 3x3 average pool of stride 2 and a 1x1 convolution, a ReLU behind
 the sum, and no last BN-ReLU.
 """

@@ -30,9 +30,10 @@ GENNAPE_LABELS = {
     "global_avg_pool": 19,
     "zero": 26,
 }
-"""Row of GENNAPE's operation table (METHODS 5.1: order of its file, 0 is out of vocabulary).
+"""Row of GENNAPE's table of operations, in the order of its public code's file; 0 is out of vocabulary.
 
-A global pool is Mean, a product of two activations MatMul like a linear layer, but not weighted."""
+A global pool is Mean, a product of two activations MatMul like a linear layer, but not weighted.
+"""
 
 GENNAPE_LABEL_COUNT = 32
 GENNAPE_SIZE_UNIT = 256  # H and W are divided by this (max_derived_H/W)
@@ -58,7 +59,7 @@ class NodeFeatures:
 
 
 def gennape(kinds: Iterable[Kind]) -> NodeFeatures:
-    """GENNAPE's features: label, weighted, kernel, bias; resolution (METHODS 5.1).
+    """GENNAPE's features: label, weighted, kernel, bias; resolution, as its public code builds them.
 
     The categories are (label of 32, weighted of 2, kernel height of 8, kernel width of 8, bias of 2); the last three
     are zero on nodes without weights, and a linear layer's kernel is 0. The numbers are

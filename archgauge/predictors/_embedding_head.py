@@ -1,4 +1,4 @@
-"""What GENNAPE's heads on embeddings share (supplement; METHODS 5.3, 5.4)."""
+"""What GENNAPE's heads on embeddings share (its supplement)."""
 
 from abc import ABC, abstractmethod
 from typing import Self

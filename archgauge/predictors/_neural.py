@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 GRADIENT_CLIP = 5.0
-"""Of GENNAPE's public k-GNN (METHODS 5.3)."""
+"""Of GENNAPE's public k-GNN."""
 
 PREDICT_ROWS = 4096
 """Rows that a head predicts at a time."""

@@ -1,4 +1,4 @@
-"""GENNAPE's ensemble of perceptrons, weighted by memberships in fuzzy clusters (supplement; METHODS 5.3, 5.4)."""
+"""GENNAPE's ensemble of perceptrons, weighted by memberships in fuzzy clusters (its supplement)."""
 
 from typing import ClassVar
 

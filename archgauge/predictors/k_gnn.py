@@ -1,4 +1,4 @@
-"""The k-GNN baseline of GENNAPE, trained end to end on computation graphs (supplement; METHODS 5.1, 5.6)."""
+"""The k-GNN baseline of GENNAPE, trained end to end on computation graphs (its supplement and its public code)."""
 
 from typing import ClassVar, Self
 

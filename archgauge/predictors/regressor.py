@@ -1,4 +1,4 @@
-"""GENNAPE's regressor: a perceptron on the embeddings of an encoder (supplement; METHODS 5.3, 5.4)."""
+"""GENNAPE's regressor: a perceptron on the embeddings of an encoder (its supplement)."""
 
 from typing import ClassVar
 

@@ -23,7 +23,7 @@ def target_weights(eigenvalues: Tensor, alpha_temperature: float, copies: int = 
     """The convex weights alpha of Eq. 1: row i is softmax over l != i of -sigma(i, l) / alpha_temperature.
 
     The papers print neither the sign nor GENNAPE's temperature. Similar graphs must weigh more, hence the minus;
-    the companion paper's temperature is 0.05 (METHODS 3.2). An anchor's own twin is at distance 0, so nothing weighs
+    the companion paper's temperature is 0.05. An anchor's own twin is at distance 0, so nothing weighs
     more than it; graphs with the same spectrum weigh as much.
 
     Args:

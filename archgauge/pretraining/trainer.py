@@ -47,7 +47,7 @@ class Source:
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """Settings of the loop. What the papers print is cited (METHODS 5.2); the rest they leave open.
+    """Settings of the loop. What the papers print is cited; the rest they leave open.
 
     Attributes:
         epochs: passes over the graphs. Open.
