@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from archgauge.errors import ConfigError
-from archgauge.signatures import collected_file, datasheet_of, keywords, needs_of, predicts_percent, remotes
+from archgauge.signatures import (
+    collected_file,
+    datasheet_of,
+    has_member,
+    keywords,
+    named_files,
+    needs_of,
+    predicts_percent,
+    remotes,
+)
 
 Config = Mapping[str, Any]
 
@@ -70,6 +79,14 @@ def label_files(config: Config, family: str) -> list[str]:
     return [f"results/downloads/{remote}.ready"] if remote else []
 
 
+def tabulated_from(config: Config, family: str) -> list[str]:
+    """What a family's architectures are read from: the labels' files and those that they name; nothing for a sample."""
+    if sampled(config, family) != "labelled":
+        return []
+    files = label_files(config, family)
+    return files + [named for file in files for named in named_files(family, file)]
+
+
 def family_files(config: Config, encoder: str, pattern: str) -> list[str]:
     """One file for each family that an encoder is pretrained on; none where it stays as initialised."""
     if config["encoders"][encoder]["training"] is None:
@@ -113,10 +130,22 @@ def learnt_from(config: Config, experiment: str) -> str:
     return settings.get("source", settings["family"])
 
 
+def split_graphs(config: Config, experiment: str) -> list[str]:
+    """The graphs that an experiment's split needs, because the family's `groups` reads them."""
+    family = learnt_from(config, experiment)
+    return [f"results/graphs/{family}.parquet"] if has_member(family, "groups") else []
+
+
+def split_modules(config: Config, experiment: str) -> list[str]:
+    """The modules that a split finds by name."""
+    return [f"archgauge.families.{learnt_from(config, experiment)}"] if split_graphs(config, experiment) else []
+
+
 def split_settings(config: Config, experiment: str) -> dict[str, Any]:
     """What workflow_scripts/split.py needs to know."""
     settings = config["experiments"][experiment]
     return {
+        "family": learnt_from(config, experiment),
         "label": settings.get("source_label", settings["label"]),
         "minimum_label": settings.get("minimum_label"),
         "splits": max(_splits(settings, size) for size in settings["n_train"]),

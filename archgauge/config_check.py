@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from archgauge.config import Config, plain, sizes
+from archgauge.config import Config, plain, sampled, sizes
 from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
 from archgauge.fingerprint import choices
@@ -21,6 +21,7 @@ from archgauge.signatures import (
     family_keywords,
     fields,
     finds_itself,
+    has_member,
     keywords,
     label_sources,
     needs_of,
@@ -59,6 +60,7 @@ def check(config: Config) -> None:
         if family["labels"]["source"] is not None:
             _choice(f"families.{name}.labels.source", family["labels"]["source"], label_sources(name))
             _check_path(f"families.{name}.labels.path", name, family["labels"])
+        _check_sample(f"families.{name}", name, config)
     _check_encoders(config)
     _check_predictors(config)
     for name, experiment in config["experiments"].items():
@@ -83,6 +85,19 @@ def _check_path(where: str, family: str, labels: Config) -> None:
             expected=f"the file or folder of the source {source}",
             got="null",
             remedy="Name it; this source is neither installed nor fetched.",
+        )
+
+
+def _check_sample(where: str, family: str, config: Config) -> None:
+    is_space = has_member(family, "sample") or has_member(family, "enumerate_specs")
+    if not is_space and sampled(config, family) != "labelled":
+        raise ConfigError(
+            "the architectures of a family",
+            where=where,
+            expected="labelled_only: true and a source of labels, because there is no space to sample from",
+            got=f"labelled_only: {config['families'][family].get('labelled_only', False)}, "
+            f"labels.source: {config['families'][family]['labels']['source']}",
+            remedy="Set both; the architectures are those that the source lists.",
         )
 
 

@@ -65,7 +65,10 @@ STRUCTURES = pa.schema([("arch_id", pa.string()), ("structure", pa.list_(pa.floa
 """Path statistics of the live graph, in the order of `archgauge.graphs.paths.FEATURES`."""
 
 SPLITS = pa.schema([("arch_id", pa.string()), ("split", pa.int16()), ("role", _name), ("position", pa.int32())])
-"""`role` is train, validation, validation2, pool or test. Labels of a pool are revealed in the order of `position`."""
+"""`role` is train, validation, validation2, pool or test. Labels of a pool are revealed in the order of `position`.
+
+Architectures that no split may separate share a position, and are revealed in the order of their rows.
+"""
 
 EMBEDDINGS = pa.schema([("arch_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 MEMBERSHIPS = pa.schema([("arch_id", pa.string()), ("membership", pa.list_(pa.float32()))])

@@ -97,6 +97,16 @@ def collected_file(family: str) -> str:
     return _family(family).COLLECTED
 
 
+def has_member(family: str, name: str) -> bool:
+    """Whether a family has a function that not all of them have: `sample`, `groups`, `named_files`."""
+    return hasattr(_family(family), name)
+
+
+def named_files(family: str, path: str) -> list[str]:
+    """The files that a table of architectures names; none where the family has no such table."""
+    return list(map(str, _family(family).named_files(path))) if has_member(family, "named_files") else []
+
+
 def datasheet_of(family: str) -> Mapping[str, str]:
     """A family's DATASHEET."""
     return _family(family).DATASHEET

@@ -1,10 +1,6 @@
 rule tabulate:
     input:
-        published=lambda w: (
-            label_files(config, w.family)
-            if sampled(config, w.family) == "labelled"
-            else []
-        ),
+        published=lambda w: tabulated_from(config, w.family),
     output:
         architectures="results/architectures/{family}.parquet",
     log:

@@ -22,7 +22,10 @@ from archgauge.config import (
     predict_settings,
     predicted_settings,
     sampled,
+    split_graphs,
+    split_modules,
     split_settings,
+    tabulated_from,
     table_settings,
 )
 from archgauge.fingerprint import fingerprint

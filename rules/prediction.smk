@@ -2,6 +2,7 @@ rule split:
     input:
         architectures=lambda w: f"results/architectures/{learnt_from(config, w.experiment)}.parquet",
         labels=lambda w: f"results/labels/{learnt_from(config, w.experiment)}.parquet",
+        graphs=lambda w: split_graphs(config, w.experiment),
     output:
         splits="results/splits/{experiment}.parquet",
     log:
@@ -12,7 +13,10 @@ rule split:
         gpu=0,
     params:
         settings=lambda w: split_settings(config, w.experiment),
-        code=fingerprint(workflow.basedir, ["workflow_scripts/split.py"]),
+        code=lambda w: fingerprint(
+            workflow.basedir,
+            ["workflow_scripts/split.py", *split_modules(config, w.experiment)],
+        ),
     script:
         "../workflow_scripts/split.py"
 

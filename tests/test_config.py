@@ -18,6 +18,8 @@ from archgauge.config import (
     predictor_keywords,
     runs,
     sizes,
+    split_graphs,
+    split_modules,
     split_settings,
 )
 from archgauge.config_check import PLUGINS, SCHEMA, check
@@ -130,6 +132,41 @@ def test_labels_from_tables_need_the_folder():
     assert not has_labels(SHIPPED, "nb101")
     assert has_labels({**SHIPPED, "tables_dir": "somewhere"}, "nb101")
     assert can_run(SHIPPED, "few_labels")
+
+
+TABLE = {"sample": None, "seed": 0, "labels": {"source": "table", "path": "mine.csv"}, "graph": {}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {},
+            "families.table: expected labelled_only: true and a .* got labelled_only: False, labels.source: table",
+        ),
+        ({"sample": 5, "labelled_only": False}, "families.table: expected labelled_only: true"),
+        (
+            {"labelled_only": True, "labels": {"source": None, "path": None}},
+            "families.table: expected labelled_only: true and a source .* got labelled_only: True, labels.source: None",
+        ),
+        (
+            {"labelled_only": True, "labels": {"source": "table", "path": None}},
+            "families.table.labels.path: expected the file or folder of the source table, got null",
+        ),
+    ],
+)
+def test_a_table_of_the_users_own_needs_its_file(settings, message):
+    check(changed("families.table", TABLE | {"labelled_only": True}))
+    with pytest.raises(ConfigError, match=message):
+        check(changed("families.table", TABLE | settings))
+
+
+def test_splits_read_graphs_where_a_family_has_groups():
+    config = changed("experiments.of_networks", {"family": "zoo"})
+    assert split_graphs(config, "of_networks") == ["results/graphs/zoo.parquet"]
+    assert split_modules(config, "of_networks") == ["archgauge.families.zoo"]
+    config["experiments"]["of_networks"]["source"] = "nb201"
+    assert split_graphs(config, "of_networks") == split_modules(config, "of_networks") == []
 
 
 def test_a_collected_table_that_is_missing_is_named_where_it_is_needed(tmp_path):

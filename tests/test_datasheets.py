@@ -17,8 +17,10 @@ from archgauge.evaluation import datasheets
 from archgauge.evaluation.family_tables import accuracy_table, operations_table
 from archgauge.evaluation.figures import histograms
 from archgauge.evaluation.published import published
+from archgauge.evaluation.splits import division
 from archgauge.families import mnasnet, nb201
-from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, SPLITS, read_table
+from archgauge.families._common import architectures
+from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, SPLITS, read_table, write_table
 
 SCRIPTS = Path(__file__).parents[1] / "workflow_scripts"
 ABOUT = {"title": "Toy", "space": "Four toys.", "labels": "Measured twice.", "licence": "MIT.", "citation": "Me, 2026."}
@@ -108,6 +110,37 @@ def test_leakage_counts_test_graphs_that_were_learnt_from():
     leaks = datasheets.leakage(splits, ids, np.array(list("xxyx")), [1, 2])
     assert leaks.iloc[0].tolist() == [1, 3, pytest.approx(200 / 3)]
     assert leaks.iloc[1].tolist() == [2, 2, 50.0]
+
+
+def test_a_sheet_says_how_many_groups_there_are():
+    graphs = graphs_of("xxyz", [10, 20, 30, 40])
+    text = datasheets.datasheet("toy", ABOUT, graphs, None, {}, SHOWN | {"groups": 1_200})
+    assert "They form 1,200 groups of variants" in text
+    assert "groups" not in datasheets.datasheet("toy", ABOUT, graphs, None, {}, SHOWN)
+
+
+def test_splitting_keeps_the_groups_of_a_family_together(tmp_path):
+    names = [
+        f"{net}{depth}_{data}" for net in ("resnet", "pyramid") for depth in (2, 3) for data in ("cifar10", "svhn")
+    ]
+    ids = [f"zoo/pytorchcv:{name}" for name in names]
+    graphs = graphs_of("abcdefgh", [1] * 8).set_column(0, "arch_id", pa.array(ids))
+    missing = {f.name: pa.nulls(8, f.type) for f in GRAPHS if f.name not in graphs.column_names}
+    whole = pa.table({f.name: graphs[f.name] if f.name in graphs.column_names else missing[f.name] for f in GRAPHS})
+    write_table(tmp_path / "graphs", whole.cast(GRAPHS), GRAPHS)
+    write_table(tmp_path / "archs", architectures("zoo", ids, ids), ARCHITECTURES)
+    values = {name: float(row) for row, name in enumerate(ids)}
+    write_table(tmp_path / "labels", labels_of({"x": values}), LABELS)
+    settings = {"family": "zoo", "label": "x", "minimum_label": 1.0, "splits": 3, "seed": 0}
+    paths = {"architectures": tmp_path / "archs", "labels": tmp_path / "labels", "splits": tmp_path / "splits"}
+    script("split")(**paths, graphs=[tmp_path / "graphs"], settings=settings)
+    splits = read_table(tmp_path / "splits", SPLITS)
+    for split in range(3):
+        part = division(splits, split, ids[1:])
+        learnt = {ids[1:][row].rpartition("_")[0] for row in part.training_rows(2)}
+        assert not learnt & {ids[1:][row].rpartition("_")[0] for row in part.evaluated_rows(2)}
+    script("split")(**paths, graphs=[], settings=settings)
+    assert set(read_table(tmp_path / "splits", SPLITS)["position"].to_pylist()) == set(range(7))
 
 
 def test_a_sheet_says_what_there_is():

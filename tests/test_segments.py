@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from archgauge.errors import ConfigError, SpecError
+from archgauge.families._common import distinct
 from archgauge.families._segments import Part, Segment, Space, spec_of
 
 BLOCK = (("e1", "e4"), ("k3", "k5", "k7"))
@@ -72,6 +73,13 @@ def test_samples_are_distinct_and_can_exhaust_the_space():
     assert SPACE.sample(50, np.random.default_rng(2)) == SPACE.sample(50, np.random.default_rng(2))
     with pytest.raises(ConfigError, match=r"families.toy.sample: expected 0 to 2,688 architectures, got 2689"):
         SPACE.sample(2689, np.random.default_rng(0))
+
+
+def test_a_sample_of_a_space_that_is_too_small_ends():
+    rng = np.random.default_rng(0)
+    assert len(distinct(6, lambda: str(rng.integers(6)), "toy")) == 6
+    with pytest.raises(ConfigError, match=r"families.toy.sample: expected about 6 architectures, .* got 7"):
+        distinct(7, lambda: str(rng.integers(6)), "toy")
 
 
 def test_samples_are_uniform_over_architectures_not_over_depths():

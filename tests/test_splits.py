@@ -61,6 +61,41 @@ def test_training_sets_are_nested_and_never_evaluated():
     assert sorted([*evaluated, *large]) == list(range(300))
 
 
+GROUPS = [f"g{int(index**0.5)}" for index in range(300)]  # of 1, 3, 5, ... members
+
+
+def test_a_group_is_never_learnt_from_and_evaluated():
+    rng = np.random.default_rng(0)
+    table = few_label_split(IDS, 3, rng, GROUPS)
+    group = np.array(GROUPS)
+    for split in range(3):
+        part = division(table, split, IDS)
+        assert sorted(part.revealed.tolist()) == list(range(300))
+        changes = np.count_nonzero(group[part.revealed][1:] != group[part.revealed][:-1])
+        assert changes == len(set(GROUPS)) - 1  # each group is whole before the next
+        for size in (0, 1, 2, 10, 50, 200):
+            learnt = set(group[part.training_rows(size)])
+            assert len(part.training_rows(size)) == size
+            assert part.evaluated_rows(size).tolist() == [i for i in range(300) if GROUPS[i] not in learnt]
+
+
+def test_groups_do_not_depend_on_the_order_of_rows_and_come_in_random_order():
+    table = few_label_split(IDS, 400, np.random.default_rng(0), GROUPS)
+    turned = few_label_split(IDS[::-1], 400, np.random.default_rng(0), GROUPS[::-1])
+    assert table.equals(turned)
+    parts = [division(table, split, IDS).revealed for split in range(400)]
+    first = np.bincount([int(GROUPS[rows[0]][1:]) for rows in parts], minlength=18)
+    assert first.min() > 5
+    assert first.max() < 45
+    inside = [rows[np.isin(rows, range(289, 300))][0] for rows in parts]
+    assert set(inside) == set(range(289, 300))
+
+
+def test_groups_of_one_are_no_groups():
+    position = lambda table: {row["arch_id"]: row["position"] for row in table.to_pylist()}  # noqa: E731
+    assert position(few_label_split(IDS, 1, np.random.default_rng(0), IDS)) == position(_few(1))
+
+
 def test_no_label_evaluates_everything():
     part = division(_few(), 0, IDS)
     assert part.training_rows(0).size == 0

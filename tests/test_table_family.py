@@ -2,6 +2,9 @@
 
 import csv
 import json
+import runpy
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from archgauge.errors import SpecError, TableError
+from archgauge.config import tabulated_from
+from archgauge.errors import ArchgaugeError, SpecError, TableError
 from archgauge.families import nb201, table, transnas_macro
 from archgauge.graphs import cost
 from archgauge.graphs.canonical import canonical_hash
@@ -39,6 +43,13 @@ def broken():
 
 def number():
     return 3
+
+def leaves():
+    raise SystemExit(3)
+
+class Leaves(nn.Module):
+    def forward(self, x):
+        raise SystemExit(4)
 """
 
 
@@ -136,6 +147,68 @@ def test_onnx_files(folder):
     assert [graph.kinds[kind].operation for kind in graph.kind.tolist()] == ["input", "relu", "output"]
 
 
+def built(path, row=0):
+    return cost.params(table.to_graph(table.tabulate(path)["spec"][row].as_py()))[0]
+
+
+def test_an_edited_file_is_another_architecture(folder):
+    """Also when it is edited within a second and keeps its length; a graph is never made of another file."""
+    path, file = save(folder / "t.csv", ROWS), folder / "models" / "mine.py"
+    before = table.tabulate(path)
+    assert built(path, 2) == 4 * 3 * 9 + 4
+    file.write_text(MODEL.replace("Conv2d(3, 4, 3)", "Conv2d(3, 5, 3)"))
+    after = table.tabulate(path)
+    assert [old == new for old, new in zip(before["spec"], after["spec"], strict=True)] == [True, True, False]
+    assert before["arch_id"] == after["arch_id"]
+    assert built(path, 2) == 5 * 3 * 9 + 5
+    with pytest.raises(
+        SpecError, match=r"the file of an architecture .* the one that the table was read with, got sha"
+    ):
+        table.to_graph(before["spec"][2].as_py())
+    file.unlink()
+    with pytest.raises(SpecError, match=r"the file of an architecture .* a file that can be read, got FileNotFound"):
+        table.to_graph(after["spec"][2].as_py())
+
+
+def test_the_workflow_watches_the_files_that_a_table_names(folder):
+    (folder / "models" / "a.onnx").write_bytes(b"x")
+    rows = [
+        *ROWS,
+        ROWS[2] | {"name": "again"},
+        {"onnx": "models/a.onnx"},
+        {"module": "torch.nn:Identity", "input": "1"},
+    ]
+    path = save(folder / "t.csv", rows)
+    models = [folder / "models" / "mine.py", folder / "models" / "a.onnx"]
+    assert table.named_files(path) == models
+    settings = {"sample": None, "labels": {"source": "table", "path": str(path)}, "labelled_only": True}
+    config = {"tables_dir": None, "families": {"table": settings, "nb201": {"sample": 5, "labels": {"source": None}}}}
+    assert tabulated_from(config, "table") == [str(path), *map(str, models)]
+    assert tabulated_from(config, "nb201") == []
+    main = runpy.run_path(str(Path(__file__).parents[1] / "workflow_scripts" / "tabulate.py"))["main"]
+    keywords = {"architectures": folder / "a.parquet", "family": "table", "source": "table", "seed": 0}
+    main(published=[path, *models], sample="labelled", **keywords)
+    assert pq.read_table(folder / "a.parquet")["spec"].to_pylist() == table.tabulate(path)["spec"].to_pylist()
+
+
+def test_a_file_may_import_its_neighbours_and_have_dataclasses(folder):
+    (folder / "models" / "neighbour_of_mine.py").write_text("WIDTH = 6")
+    (folder / "models" / "net.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom torch import nn\n"
+        "from neighbour_of_mine import WIDTH\n"
+        "@dataclass\nclass Shape:\n    width: int = WIDTH\n"
+        "def net():\n    return nn.Conv2d(3, Shape().width, 1)\n"
+    )
+    before = sys.path[:]
+    assert built(save(folder / "t.csv", [{"module": "models/net.py:net", "input": "1,3,9,9"}])) == 6 * 4
+    assert sys.path == before
+
+
+def test_an_input_may_have_a_type(folder):
+    (folder / "models" / "text.py").write_text("from torch import nn\ndef net():\n    return nn.Embedding(50, 8)\n")
+    assert built(save(folder / "t.csv", [{"module": "models/text.py:net", "input": "int64:1,7"}])) == 400
+
+
 # Bad tables: the file, the row, the column, and what to do
 
 
@@ -179,7 +252,7 @@ def test_a_bad_row_is_named(folder, row, message):
         ("latency [ms]", "nan", "expected a finite number, got 'nan'"),
         ("latency [ms]", "1e999", "expected a finite number, got '1e999'"),
         ("accuracy [percent]", "101", "expected a number of 0 to 100, got '101'"),
-        ("accuracy [%]", "-1", "expected a number of 0 to 100, got '-1'"),
+        ("precision [%]", "-1", "expected a number of 0 to 100, got '-1'"),
     ],
 )
 def test_a_bad_label_is_named(folder, column, entry, message):
@@ -234,10 +307,35 @@ def test_a_bad_header_is_refused(folder):
             table.read_labels(path)
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_repeated_column_is_refused(folder, ending):
+    path = folder / f"t.{ending}"
+    names, values = ["family", "spec", "latency [ms]", "latency [ms]"], ["nb201", CELL, "1", "2"]
+    if ending == "csv":
+        path.write_text("\n".join(map(",".join, (names, values))))
+    else:
+        pq.write_table(pa.table([[value] for value in values], names=names), path)
+    for read in (table.tabulate, table.read_labels):
+        with pytest.raises(
+            TableError, match=r"header: expected each column .* once, got 'latency \[ms\]' more than once"
+        ):
+            read(path)
+
+
+@pytest.mark.parametrize("header", ["latency [s]", " latency [ms]", "latency"])
+def test_a_repeated_label_is_refused(folder, header):
+    path = save(folder / "t.csv", [{"family": "nb201", "spec": CELL, "latency [ms]": 1, header: 2}])
+    with pytest.raises(TableError, match=r"header: expected each column and each label once, got 'latency' more than"):
+        table.read_labels(path)
+
+
 @pytest.mark.parametrize(
     "spec",
     [
         "",
+        '{"name": "a", "onnx": "x"}',
+        '{"name": "a", "module": "x.py:y", "input": "1"}',
+        '{"name": "a", "module": "x:y", "input": "1", "sha256": "0"}',
         "{}",
         "[]",
         "3",
@@ -257,6 +355,8 @@ def test_a_spec_that_is_none_is_refused(spec):
     ("module", "given", "message"),
     [
         ("models/mine.py:broken", "1,3,9,9", "a callable that runs, got RuntimeError: no such width. Correct the row"),
+        ("models/mine.py:leaves", "1,3,9,9", "a callable that runs, got SystemExit: 3"),
+        ("models/mine.py:Leaves", "1,3,9,9", "a callable that runs, got SystemExit: 4"),
         ("models/mine.py:absent", "1,3,9,9", "got AttributeError"),
         ("no.such.package:model", "1,3,9,9", "got ModuleNotFoundError"),
         ("models/mine.py:number", "1,3,9,9", "expected a torch.nn.Module, got int"),
@@ -265,6 +365,16 @@ def test_a_spec_that_is_none_is_refused(spec):
 def test_a_reference_that_does_not_work_is_said(folder, module, given, message):
     (spec,) = table.tabulate(save(folder / "t.csv", [{"module": module, "input": given}]))["spec"].to_pylist()
     with pytest.raises(SpecError, match=f"the Python reference of an architecture at table, .*{message}"):
+        table.to_graph(spec)
+
+
+@pytest.mark.parametrize("sizes", ["1,3," + "9" * 30 + ",9", "1,3," + "9" * 5000 + ",9", "1,3,4000000000,4000000000"])
+@pytest.mark.parametrize("name", ["narrow", "Sum"])
+def test_a_huge_input_is_refused(folder, name, sizes):
+    """By the size, by the tensor, or by the graph; never by another exception."""
+    given = {"module": f"models/mine.py:{name}", "input": sizes if name == "narrow" else f"{sizes};{sizes}"}
+    (spec,) = table.tabulate(save(folder / "t.csv", [given]))["spec"].to_pylist()
+    with pytest.raises(ArchgaugeError):
         table.to_graph(spec)
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from archgauge.graphs import cost
 from archgauge.graphs.calls import tensors, unknown_operations
 from archgauge.graphs.canonical import canonical_hash
 from archgauge.graphs.graph import Graphs
+from archgauge.graphs.normal_form import live
 from archgauge.graphs.operations import Kind, KindTable, as_extra
 from archgauge.graphs.realise import load_weights, realise
 from archgauge.graphs.trace import trace, trace_with_state
@@ -489,3 +491,176 @@ def test_weights_of_another_model_are_refused():
         load_weights(realise(graph), nn.Linear(3, 5), state)
     with pytest.raises(GraphError, match="got none of that name"):
         load_weights(realise(graph), nn.ReLU(), state)
+
+
+class Applies(nn.Module):
+    """A function of the input, and of modules where there are some."""
+
+    def __init__(self, function, *parts: nn.Module):
+        super().__init__()
+        self.function, self.parts = function, nn.ModuleList(parts)
+
+    def forward(self, x: Tensor):
+        return self.function(x, *self.parts)
+
+
+def _changed_at_a_list(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, [2, 0]] = 0.0
+    x[:, :, [1]] = x.new_tensor([5.0])
+    return x
+
+
+INDICES = {
+    "list": lambda x: x[:, [2, 0]],
+    "tuple": lambda x: x[:, (2, 0)],
+    "range": lambda x: x[:, range(1, 3)],
+    "nested": lambda x: x[:, [[2, 0], [1, 1]]],
+    "two lists": lambda x: x[:, [2, 0], :, [1, 3]],
+    "empty list": lambda x: torch.cat([x, x[:, []]], 1),
+    "array": lambda x: x[:, np.array([2, 0])],
+    "tensor": lambda x: x[:, torch.tensor([2, 0])],
+    "tensor where the input is": lambda x: x[:, torch.tensor([2, 0], device=x.device)],
+    "tensor like the input": lambda x: x * x.new_tensor([1, 2, 3, 4, 5, 6]),
+    "array where the input is": lambda x: x * torch.as_tensor(np.arange(6.0), device=x.device).to(x),
+    "change in place": _changed_at_a_list,
+}
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_numbers_of_python_keep_their_values(name):
+    same_function(Applies(INDICES[name]), torch.randn(2, 4, 6, 6))
+
+
+def test_another_index_is_another_graph():
+    x = torch.randn(2, 4, 6, 6)
+    model = [Applies(lambda x, index=index: x[:, index]) for index in ([2, 0], [0, 1], [2, 0])]
+    first, other, again = (canonical_hash(live(trace(each, x))).tolist() for each in model)
+    assert first != other
+    assert first == again
+
+
+def test_a_list_of_parameters_is_read_by_its_numbers():
+    model = Applies(lambda x, linear: F.linear(x, linear.weight[[2, 0]]), nn.Linear(4, 3))
+    graph, state = trace_with_state(model, torch.zeros(1, 4))
+    network = realise(graph)
+    load_weights(network, model, state)
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(network(x), model(x))
+
+
+class _OwnTensor(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.numbers = torch.ones(6, device="meta")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.numbers
+
+
+@pytest.mark.parametrize(
+    ("model", "got"),
+    [
+        (_OwnTensor(), r"_OwnTensor: .*got float \[6\] on meta. Register it as a buffer"),
+        (Applies(lambda x: x[list(range(len(x)))]), r"Applies: .*grow with the batch, got int64 \['B'\] on cpu"),
+    ],
+)
+def test_a_tensor_without_values_or_as_large_as_the_batch_is_refused(model, got):
+    with pytest.raises(GraphError, match=f"neither an input, a result, a parameter nor a buffer at {got}"):
+        trace(model, torch.randn(2, 4, 6, 6))
+
+
+POOLS = {  # model, input, operations
+    "one axis": (nn.MaxPool1d(2), (2, 4, 6), ["max_pool"]),
+    "adaptive, one axis": (nn.AdaptiveMaxPool1d(3), (2, 4, 6), ["max_pool"]),
+    "adaptive": (nn.AdaptiveMaxPool2d(3), (2, 4, 6, 6), ["max_pool"]),
+    "indices": (nn.MaxPool2d(2, return_indices=True), (2, 4, 6, 6), ["other"]),
+    "indices, one axis": (nn.MaxPool1d(2, return_indices=True), (2, 4, 6), ["other"]),
+    "indices, adaptive": (nn.AdaptiveMaxPool2d(3, return_indices=True), (2, 4, 6, 6), ["other"]),
+    "one of two": (
+        Applies(lambda x: F.max_unpool2d(*F.max_pool2d(F.max_pool2d(x, 2), 2, return_indices=True), 2)),
+        (2, 4, 8, 8),
+        ["max_pool", "other", "other"],
+    ),
+    "values of the indices' pool": (
+        Applies(lambda x: F.max_pool2d(x, 2, return_indices=True)[0] + 1),
+        (2, 4, 8, 8),
+        ["max_pool", "shift"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_a_pool_gives_indices_where_something_reads_them(name):
+    model, shape, operations = POOLS[name]
+    graph = same_function(model, torch.randn(shape))
+    assert [each for each in listed(graph) if each not in ("input", "output", "reshape")] == operations
+    assert all(len(graph.kinds[kind].outputs) == 2 for kind in graph.kind if "with_indices" in graph.kinds[kind].extra)
+
+
+NAMED_PADDING = [  # kernel, dilation, padding by name, [left, right, top, bottom]
+    (3, 1, "same", [1, 1, 1, 1]),
+    (4, 1, "same", [1, 2, 1, 2]),
+    ((3, 4), 1, "same", [1, 2, 1, 1]),
+    ((2, 5), 3, "same", [6, 6, 1, 2]),
+    ((3, 4), 2, "same", [3, 3, 2, 2]),
+    (4, 1, "valid", [0, 0, 0, 0]),
+]
+
+
+@pytest.mark.parametrize(("kernel", "dilation", "name", "frame"), NAMED_PADDING)
+def test_padding_by_name_is_padding_by_numbers(kernel, dilation, name, frame):
+    x = torch.randn(2, 4, 16, 15)
+    model = nn.Conv2d(4, 8, kernel, padding=name, dilation=dilation, groups=2)
+    graph = same_function(model, x)
+    left, right, top, bottom = frame
+    if (left, top) == (right, bottom):
+        twin = nn.Conv2d(4, 8, kernel, padding=(top, left), dilation=dilation, groups=2)
+    else:
+        twin = nn.Sequential(nn.ZeroPad2d(frame), nn.Conv2d(4, 8, kernel, dilation=dilation, groups=2))
+    assert canonical_hash(graph).tolist() == canonical_hash(trace(twin, x)).tolist()
+    pixels = model(x)[0, 0].numel()
+    assert cost.macs(graph).tolist() == [pixels * model.weight.numel()]
+
+
+@pytest.mark.parametrize(("kernel", "dilation", "name", "frame"), NAMED_PADDING)
+def test_padding_by_name_is_the_graph_of_its_onnx_file(kernel, dilation, name, frame, tmp_path):
+    pytest.importorskip("onnx")
+    from archgauge.graphs.onnx_import import load_onnx
+
+    x, kinds, file = torch.randn(1, 4, 16, 15), KindTable(), tmp_path / "conv.onnx"
+    model = nn.Conv2d(4, 8, kernel, padding=name, dilation=dilation).eval()
+    torch.onnx.export(model, (x,), file, dynamo=False)
+    traced, loaded = trace(model, x, kinds=kinds), load_onnx(file, kinds)
+    assert canonical_hash(live(traced)).tolist() == canonical_hash(live(loaded)).tolist()
+
+
+class _NoInit(nn.Module):
+    def __init__(self):
+        """Forgets to call that of `nn.Module`."""
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        ("resnet", torch.zeros(1, 3), "at the model: expected a torch.nn.Module, got str"),
+        (_NoInit(), torch.zeros(1, 3), "got _NoInit. Give the module itself; its __init__ must call that of"),
+        (nn.ReLU(), {"x": torch.zeros(1, 3)}, "at ReLU, input 0: expected a tensor, got dict. Wrap the model"),
+        (nn.ReLU(), 5, "at ReLU, input 0: expected a tensor, got int"),
+        (nn.Sequential(nn.LazyLinear(4)), torch.zeros(1, 3), "at Sequential.0: .*LazyLinear without. Run the model"),
+        (nn.LazyBatchNorm2d(), torch.zeros(1, 3), "at LazyBatchNorm2d: expected parameters that have shapes"),
+    ],
+)
+def test_what_is_no_module_or_no_tensor_is_refused(model, given, message):
+    with pytest.raises(GraphError, match=f"a model to trace and its inputs.*{message}"):
+        trace(model, given)
+
+
+def test_a_compiled_script_is_refused_and_left_as_it_was():
+    x = torch.randn(2, 3)
+    model = nn.Sequential(nn.Linear(3, 4), torch.jit.script(nn.Linear(4, 5)))
+    before = model(x)
+    with pytest.raises(GraphError, match=r"at Sequential.1: expected modules that run in Python, .* before torch.jit"):
+        trace(model, x)
+    assert torch.equal(model(x), before)
+    assert model.training

@@ -112,6 +112,21 @@ def test_the_family_serves_final_and_best_values(tmp_path):
     assert {name.partition("/")[0] for name in values} == set(METRICS)
 
 
+@pytest.mark.parametrize("best", [0, 24])
+def test_the_best_epoch_may_be_the_first_or_the_last(tmp_path, best):
+    content = benchmark(macro=MACRO)
+    curve = [50.0] * 25
+    curve[best] = 60.0
+    content["data"]["macro"][MACRO[7]]["class_object"]["metrics"]["valid_top1"] = curve
+    torch.save(content, tmp_path / "x.pth")
+    labels = transnas_macro.LABEL_SOURCES["transnas"](tmp_path / "x.pth")
+    name = MACRO[7].replace("64-", "transnas_macro/").replace("-basic", "")
+    row = labels.filter(pc.equal(labels["arch_id"], name))
+    values = dict(zip(pc.cast(row["label"], pa.string()).to_pylist(), row["value"].to_pylist(), strict=True))
+    assert values["class_object/validation@25/best"] == 60.0
+    assert values["class_object/validation@25/run0"] == curve[-1]
+
+
 def test_a_file_that_lacks_architectures_is_refused(save):
     with pytest.raises(TableError, match=r"each of the 4,096 of the space once, got 1; .* missing: .'0_00_000'"):
         transnas_micro.LABEL_SOURCES["transnas"](save(benchmark()))

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import re
+from collections import Counter
 
 import numpy as np
 import pyarrow.compute as pc
@@ -158,6 +159,36 @@ def test_mutation_is_one_edit_inside_the_family():
             assert distance(first, second)
             kinds.add(sum(map(len, second)) - sum(map(len, first)))
     assert kinds == {-1, 0, 1}
+
+
+def one_edit_blocks(block):
+    """A block with one operator replaced, inserted or removed, of all sequences of up to three operators."""
+    extra = set(two_path.SUPPLEMENTARY_OPERATORS)
+    every = [names for n in (1, 2, 3) for names in itertools.product(two_path.OPERATORS, repeat=n)]
+    inside = [names for names in every if sum(name in extra for name in names) <= min(1, len(names) - 1)]
+    return [n for n in inside if n != block and one_edit(list(block), list(n))]
+
+
+def test_a_mutation_reaches_every_neighbour():
+    """All of both paths, each about equally often: 2 x 2 edited blocks, new blocks at three places of each path."""
+    paths = "conv3x3/2,conv5x5/2", "double3x3/2,conv3x3+conv1x1/2"
+    expected = set()
+    for own, kept in (paths, paths[::-1]):
+        blocks = own.split(",")
+        edited = [
+            [*blocks[:place], "+".join(names) + "/2", *blocks[place + 1 :]]
+            for place, block in enumerate(blocks)
+            for names in one_edit_blocks(tuple(block.removesuffix("/2").split("+")))
+        ]
+        places = itertools.product(range(3), two_path.CONV_OPERATORS)
+        longer = [[*blocks[:place], name, *blocks[place:]] for place, name in places]
+        expected |= {"|".join(sorted((",".join(path), kept))) for path in edited + longer}
+    rng = np.random.default_rng(0)
+    spec = "|".join(sorted(paths))
+    draws = 20 * len(expected)
+    found = Counter(two_path.mutate(spec, rng) for _ in range(draws))
+    assert set(found) == expected
+    assert max(found.values()) < 20 + 6 * np.sqrt(20)
 
 
 def test_every_edit_can_be_undone():

@@ -32,6 +32,8 @@ def main(
         name: list(module.REMOTES[name].sources) if name in module.REMOTES else [] for name in module.LABEL_SOURCES
     }
     told = {"sample": settings["sample"], "sources": sources, "figure": f"../figures/{figure.name}"}
+    if hasattr(module, "groups"):
+        told["groups"] = len(set(module.groups(arch_ids, hashes)))
     with whole_file(sheet) as temporary:
         temporary.write_text(datasheet(family, module.DATASHEET, table, known, leaks, told))
     label, accuracy = shown_label(known)

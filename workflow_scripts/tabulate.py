@@ -18,7 +18,9 @@ from archgauge.schemas import ARCHITECTURES, write_table
 def main(
     *, published: list[Path], architectures: Path, family: str, source: str | None, sample: int | str | None, seed: int
 ) -> None:
-    """`sample` is a number, None for the whole space, or "labelled"; `published` is only read for the last."""
+    """`sample` is a number, None for the whole space, or "labelled". For the last `published` holds the labels, and
+    after them the files that they name.
+    """
     module = import_module(f"archgauge.families.{family}")
     if sample == "labelled":
         table = labelled(module, source, published)

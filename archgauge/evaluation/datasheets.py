@@ -16,6 +16,10 @@ from archgauge.evaluation.splits import division
 
 _RUN = re.compile(r"/run\d+(?=\+|$)")
 _DRAWN = {None: "the whole space", "labelled": "those that the labels' source has"}
+_GROUPS = (
+    "They form {count:,} groups of variants of one design or of equal live graphs. An experiment evaluates no "
+    "architecture of a group that it learns from."
+)
 _NO_LABELS = (
     "None are read here: the configuration names no source that can be read. The family still serves unlabelled, for "
     "pretraining and for predictions. To have its labels, name one of the sources below in `families.{family}.labels`."
@@ -120,7 +124,8 @@ def datasheet(
         graphs: GRAPHS of what is tabulated here.
         labels: LABELS, or None where they cannot be had.
         leaks: `leakage` by experiment.
-        settings: "sample" (as `archgauge.config.sampled` says it), "sources" (label source -> addresses), "figure".
+        settings: "sample" (as `archgauge.config.sampled` says it), "sources" (label source -> addresses), "figure",
+            and "groups", how many the family's `groups` makes, where it has groups.
     """
     count, distinct = len(graphs), pc.count_distinct(graphs["live_hash"]).as_py()
     drawn = _DRAWN.get(settings["sample"], "drawn at random from the space")
@@ -128,6 +133,7 @@ def datasheet(
         f"# {about['title']} (`{family}`)",
         about["space"],
         f"Tabulated here: {count:,} architectures ({drawn}) with {distinct:,} distinct live graphs.",
+        *([_GROUPS.format(count=settings["groups"])] if "groups" in settings else []),
         _markdown(cost_summary(graphs)),
         f"![Histograms]({settings['figure']})",
         "## Labels",

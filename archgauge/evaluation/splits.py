@@ -2,7 +2,9 @@
 
 Roles of a SPLITS table:
 
-- pool: labels are revealed in the order of `position`; a pool cell that is not revealed is evaluated.
+- pool: labels are revealed in the order of `position`; a pool cell that is not revealed is evaluated, unless it is at
+  the position of one that is: architectures of one group share a position, and one that is revealed gives away the
+  others.
 - train: revealed in the order of `position`; never evaluated.
 - validation: for choices made while training; validation2, test: evaluated, never revealed.
 """
@@ -24,12 +26,19 @@ EVALUATED_ROLES = ("pool", "validation2", "test")
 SOURCE_SHARES = {"train": 0.8, "validation": 0.1, "validation2": 0.1}  # GENNAPE, "NAS-Bench-101 Comparison"
 
 
-def few_label_split(arch_ids: Sequence[str], n_splits: int, rng: np.random.Generator) -> pa.Table:
+def few_label_split(
+    arch_ids: Sequence[str], n_splits: int, rng: np.random.Generator, groups: Sequence[str] | np.ndarray | None = None
+) -> pa.Table:
     """Put a whole family in a pool, in an order of its own for each split.
 
     Training on k labels takes positions 0 to k - 1 and evaluates on all others, so larger training sets of a split
     contain the smaller ones. A split depends on the family, the state of `rng` and its own number only: more splits
     leave the first ones as they are, and the order of `arch_ids` does not matter.
+
+    Args:
+        groups: (N,) group of each architecture, where some must not be separated. Groups come in random order, each one
+            whole before the next, and its members in the random order of their rows. Each group is equally likely to be
+            first, whatever its size.
 
     Returns:
         A SPLITS table of n_splits * N rows.
@@ -40,13 +49,25 @@ def few_label_split(arch_ids: Sequence[str], n_splits: int, rng: np.random.Gener
     ids = _distinct(arch_ids)
     if n_splits < 1:
         raise _empty("the number of splits", n_splits)
-    positions = [generator.permutation(len(ids)) for generator in rng.spawn(n_splits)]
+    if groups is None:
+        orders = [(np.arange(len(ids)), generator.permutation(len(ids))) for generator in rng.spawn(n_splits)]
+    else:
+        sorted_groups = np.asarray(groups, dtype=np.str_)[np.argsort(np.asarray(arch_ids, dtype=np.str_))]
+        orders = [_group_order(sorted_groups, generator) for generator in rng.spawn(n_splits)]
     return _split_table(
-        np.tile(ids, n_splits),
+        np.concatenate([ids[rows] for rows, _ in orders]),
         np.repeat(np.arange(n_splits), len(ids)),
         np.repeat("pool", n_splits * len(ids)),
-        np.concatenate(positions),
+        np.concatenate([positions for _, positions in orders]),
     )
+
+
+def _group_order(groups: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in random order, and the position of each one's group."""
+    names, number = np.unique(groups, return_inverse=True)
+    positions = rng.permutation(len(names))[number]
+    rows = rng.permutation(len(groups))
+    return rows, positions[rows]
 
 
 def source_split(arch_ids: Sequence[str], rng: np.random.Generator) -> pa.Table:
@@ -75,11 +96,13 @@ class Division:
 
     Attributes:
         revealed: (R,) rows whose labels may be revealed, in the order in which they are.
-        evaluated: (N,) bool, rows that may be evaluated while they are not revealed.
+        evaluated: (N,) bool, rows that may be evaluated while none of their position is revealed.
+        position: (N,), -1 where a row is never revealed.
     """
 
     revealed: np.ndarray
     evaluated: np.ndarray
+    position: np.ndarray
 
     def training_rows(self, n_train: int) -> np.ndarray:
         """Return the (n_train,) rows to learn from, in the order of their positions.
@@ -97,8 +120,7 @@ class Division:
         Raises:
             PredictorError: when no row is left, or more labels are asked for than the split has.
         """
-        mask = self.evaluated.copy()
-        mask[self.training_rows(n_train)] = False
+        mask = self.evaluated & ~np.isin(self.position, self.position[self.training_rows(n_train)])
         if not mask.any():
             raise _training_size(n_train, "a size that leaves architectures to evaluate")
         return np.flatnonzero(mask)
@@ -118,7 +140,9 @@ def division(splits: pa.Table, split: int, arch_ids: Sequence[str] | np.ndarray)
     position = np.where(np.isin(roles, REVEALED_ROLES), mine["position"].to_numpy(), -1)
     evaluated = np.zeros(len(arch_ids), dtype=bool)
     evaluated[rows[np.isin(roles, EVALUATED_ROLES)]] = True
-    return Division(rows[np.argsort(position, kind="stable")][np.count_nonzero(position < 0) :], evaluated)
+    along = np.full(len(arch_ids), -1)
+    along[rows] = position
+    return Division(rows[np.argsort(position, kind="stable")][np.count_nonzero(position < 0) :], evaluated, along)
 
 
 def cells_without_none(cells: Sequence[Cell]) -> np.ndarray:

@@ -24,7 +24,7 @@ def distinct(n: int, draw: Callable[[], str], family: str, size: int | None = No
         size: how many architectures the family has, where that is known.
 
     Raises:
-        ConfigError: when the family has fewer than `n`.
+        ConfigError: when the family has fewer than `n`, or so it seems, because draws give no new one.
     """
     if n < 0 or (size is not None and n > size):
         raise ConfigError(
@@ -35,8 +35,19 @@ def distinct(n: int, draw: Callable[[], str], family: str, size: int | None = No
             remedy="Ask for fewer architectures.",
         )
     drawn: dict[str, None] = {}
+    in_vain = 0
     while len(drawn) < n:
+        before = len(drawn)
         drawn[draw()] = None
+        in_vain = in_vain + 1 if len(drawn) == before else 0
+        if in_vain > 1_000 * n + 100_000:  # of n equally likely ones none is missed so long
+            raise ConfigError(
+                "the size of a sample",
+                where=f"families.{family}.sample",
+                expected=f"about {before:,} architectures, after which {in_vain:,} draws gave no new one",
+                got=n,
+                remedy="Ask for fewer architectures.",
+            )
     return list(drawn)
 
 

@@ -4,39 +4,46 @@ A row says what its architecture is in one of three ways; columns that no row us
 - `family` and `spec`: an architecture of a family of this package;
 - `onnx`: an ONNX file, its path relative to the table's folder, which a relative path may not leave;
 - `module` and `input`: a callable that returns a `torch.nn.Module`, as `package.module:name` or `path/file.py:name`
-  (relative to the table's folder), and the shape of its input, "1,3,224,224"; several are divided by ";".
+  (relative to the table's folder), and the shape of its input, "1,3,224,224"; several are divided by ";". Inputs are
+  float32 unless a shape says otherwise, "int64:1,77".
 
 An optional column `name` gives the `arch_id`, `table/<name>`; else it is `table/<row>`, counted from 1. Every other
 column holds labels: numbers, empty where a row was not measured. Its header is the label's name, with the unit in
 brackets where there is one: "latency [ms]". Labels in [percent] (or [%]) must lie in 0 to 100.
 
 The spec of an architecture is JSON with sorted keys that says all by itself: its name, and family and spec, or the
-absolute path of the ONNX file, or module and input. A Python reference runs the user's own code.
+absolute path of the ONNX file, or module and input. It holds the SHA-256 of the file that it names, so that an edited
+file is another architecture; modules that a Python file imports, and packages, are not watched. A Python reference runs
+the user's own code, with its folder on the path of modules.
 
 A table is no space of architectures: there is nothing to sample from or to mutate, and no download.
 """
 
 import csv
+import hashlib
 import importlib
 import importlib.util
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from torch import nn
 
 from archgauge.download import Remote
 from archgauge.errors import ArchgaugeError, SpecError, TableError
 from archgauge.families._common import architectures, bad_spec, labels
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import KindTable
-from archgauge.graphs.trace import trace
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 FAMILY = "table"
 SOURCES = ("family", "spec", "onnx", "module", "input")
@@ -44,9 +51,11 @@ SOURCES = ("family", "spec", "onnx", "module", "input")
 
 _NAME = "name"
 _HEADER = re.compile(r"(?P<label>[^\[\]]+?)\s*(?:\[(?P<unit>[^\[\]]+)\])?")
-_FORM = "JSON: name, and family and spec, or onnx, or module and input, all of them text"
+_HASH = "sha256"
+_FORM = f"JSON: name, and family and spec, or onnx, or module and input, and {_HASH} of a file, all of them text"
 _KEYS = ({"family", "spec"}, {"onnx"}, {"input", "module"})
-_SHAPE = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
+_SHAPE = re.compile(r"(?:(float16|bfloat16|float32|float64|int32|int64|bool):)?([1-9]\d*(?:,[1-9]\d*)*)")
+_SHAPES = 'sizes such as "1,3,224,224", or with a type "int64:1,77"'
 _Row = dict[str, Any]
 
 
@@ -60,10 +69,18 @@ def parse(spec: str) -> dict[str, str]:
         content = json.loads(spec)
     except (ValueError, TypeError, RecursionError):
         content = None
-    fits = isinstance(content, dict) and _NAME in content and set(content) - {_NAME} in _KEYS
+    fits = isinstance(content, dict) and _NAME in content and set(content) - {_NAME, _HASH} in _KEYS
     if not fits or not all(isinstance(value, str) and value for value in content.values()):
         raise bad_spec(FAMILY, spec, _FORM)
+    if (_HASH in content) != (_file_of(content) is not None):
+        raise bad_spec(FAMILY, spec, _FORM)
     return content
+
+
+def _file_of(content: dict[str, str]) -> Path | None:
+    """The file that a row or a spec names."""
+    file = content.get("onnx") or content.get("module", "").rpartition(":")[0]
+    return Path(file) if "onnx" in content or file.endswith(".py") else None
 
 
 def spec_of(content: dict[str, str]) -> str:
@@ -86,12 +103,32 @@ def tabulate(path: str | Path) -> pa.Table:
     Raises:
         TableError: when the table cannot be read or a row is wrong, naming the file, the row, and the column.
     """
-    path = Path(path)
-    specs = [
-        spec_of({_NAME: name, **_source(row, path, number)})
-        for number, (name, row) in enumerate(_named_rows(path).items(), 1)
-    ]
+    hashes: dict[Path, str] = {}
+    specs = []
+    for name, content in _sources(Path(path)):
+        if file := _file_of(content):
+            content[_HASH] = hashes.get(file) or hashes.setdefault(file, _sha256(file.read_bytes()))
+        specs.append(spec_of({_NAME: name, **content}))
     return architectures(FAMILY, [arch_id(spec) for spec in specs], specs)
+
+
+def named_files(path: str | Path) -> list[Path]:
+    """Return the files that a table's rows name, each once: what else its architectures depend on.
+
+    Raises:
+        TableError: as `tabulate`.
+    """
+    return list(dict.fromkeys(file for _, content in _sources(Path(path)) if (file := _file_of(content))))
+
+
+def _sources(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The name of each row, and what its architecture is."""
+    for number, (name, row) in enumerate(_named_rows(path).items(), 1):
+        yield name, _source(row, path, number)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_labels(path: str | Path) -> pa.Table:
@@ -103,10 +140,12 @@ def read_labels(path: str | Path) -> pa.Table:
     path = Path(path)
     rows = _named_rows(path)
     headers = [header for header in next(iter(rows.values())) if header not in (*SOURCES, _NAME)]
+    named = [_label(header, path) for header in headers]
+    _check_once([label for label, _ in named], path)
     return labels(
         (
             (f"{FAMILY}/{name}", label, value, unit)
-            for header, (label, unit) in zip(headers, [_label(header, path) for header in headers], strict=True)
+            for header, (label, unit) in zip(headers, named, strict=True)
             for number, (name, row) in enumerate(rows.items(), 1)
             if (value := _measured(row.get(header), unit, path, number, header)) is not None
         ),
@@ -125,18 +164,28 @@ def to_graph(spec: str, kinds: KindTable | None = None) -> Graphs:
         kinds: the table to build over; a new one by default.
 
     Raises:
-        SpecError: when `spec` is none of this family, or names a family or a module that is not there.
+        SpecError: when `spec` is none of this family, names a family or a module that is not there, or a file that has
+            changed since, or when the user's code fails.
         FormatError: when an ONNX file is damaged.
         GraphError: when a model does not run, or an ONNX file does not say its shapes.
     """
     content = parse(spec)
     if "family" in content:
         return _family(content["family"], spec).to_graph(content["spec"], kinds)
+    file = _file_of(content)
+    code = _unchanged(file, content[_HASH], spec) if file else b""
     if "onnx" in content:
         from archgauge.graphs.onnx_import import load_onnx  # only a table with such files needs the package onnx
 
         return load_onnx(content["onnx"], kinds)
-    return trace(_module(content["module"], spec), *_examples(content["input"], spec), kinds=kinds)
+    # The workflow asks every family for its label sources on every call: it should not wait for torch.
+    from archgauge.graphs.trace import trace
+
+    place, _, name = content["module"].rpartition(":")
+    examples = _examples(content["input"], spec)
+    with _said(spec), _importing(file.parent if file else None):
+        module = _loaded(file, code) if file else importlib.import_module(place)
+        return trace(_network(getattr(module, name)(), spec), *examples, kinds=kinds)
 
 
 def _family(name: str, spec: str) -> Any:
@@ -147,35 +196,72 @@ def _family(name: str, spec: str) -> Any:
     return importlib.import_module(f"archgauge.families.{name}")
 
 
-def _module(reference: str, spec: str) -> nn.Module:
-    """Call what a Python reference names."""
-    place, _, name = reference.rpartition(":")
+def _unchanged(file: Path, expected: str, spec: str) -> bytes:
+    """The content of a file that a spec names."""
     try:
-        module = _loaded(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-        model = getattr(module, name)()
-    except Exception as error:  # the user's own code may raise anything
+        content = file.read_bytes()
+    except OSError as error:
+        raise _broken(spec, "the file of an architecture", "a file that can be read", repr(error)) from error
+    if (found := _sha256(content)) != expected:
+        raise _broken(spec, "the file of an architecture", "the one that the table was read with", f"{_HASH} {found}")
+    return content
+
+
+@contextmanager
+def _said(spec: str) -> Iterator[None]:
+    """Say what the user's own code raises, which may be anything, an exit too."""
+    try:
+        yield
+    except ArchgaugeError:
+        raise
+    except (Exception, SystemExit) as error:
         got = f"{type(error).__name__}: {error}"
         raise _broken(spec, "the Python reference of an architecture", "a callable that runs", got) from error
+
+
+def _network(model: Any, spec: str) -> "nn.Module":
+    from torch import nn
+
     if not isinstance(model, nn.Module):
         raise _broken(spec, "the Python reference of an architecture", "a torch.nn.Module", type(model).__name__)
     return model
 
 
-def _loaded(path: Path) -> Any:
-    described = importlib.util.spec_from_file_location(path.stem, path)
-    if described is None or described.loader is None:
-        raise ImportError(f"{path} is no Python file")
+@contextmanager
+def _importing(folder: Path | None) -> Iterator[None]:
+    """Let the user's file import its neighbours."""
+    before = sys.path[:]
+    if folder is not None:
+        sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _loaded(path: Path, code: bytes) -> Any:
+    """Run a Python file, as the module of a name that no other has."""
+    described = importlib.util.spec_from_file_location(f"{path.stem}_{_sha256(bytes(path) + code)[:16]}", path)
+    assert described is not None  # the ending is .py
     module = importlib.util.module_from_spec(described)
-    described.loader.exec_module(module)
+    sys.modules[module.__name__] = module  # dataclasses look their module up there
+    # Not by the loader: its bytecode cache takes a file for unchanged that was edited within a second.
+    exec(compile(code, path, "exec"), vars(module))
     return module
 
 
-def _examples(shapes: str, spec: str) -> list[torch.Tensor]:
+def _examples(shapes: str, spec: str) -> "list[torch.Tensor]":
     """The inputs of a model, on the meta device."""
-    written = [shape.replace(" ", "") for shape in shapes.split(";")]
-    if not all(map(_SHAPE.fullmatch, written)):
-        raise _broken(spec, "the input of an architecture", 'sizes such as "1,3,224,224"', repr(shapes))
-    return [torch.empty([int(size) for size in shape.split(",")], device="meta") for shape in written]
+    import torch
+
+    matches = [_SHAPE.fullmatch(shape.replace(" ", "")) for shape in shapes.split(";")]
+    try:
+        return [
+            torch.empty([*map(int, sizes.split(","))], dtype=getattr(torch, kind or "float32"), device="meta")
+            for kind, sizes in (match.groups() for match in matches)  # type: ignore[union-attr]
+        ]
+    except (AttributeError, ValueError, TypeError, RuntimeError, OverflowError) as error:  # no match, or too large
+        raise _broken(spec, "the input of an architecture", _SHAPES, repr(shapes[:100])) from error
 
 
 def _broken(spec: str, checked: str, expected: str, got: str) -> SpecError:
@@ -187,10 +273,13 @@ def _rows(path: Path) -> Iterator[_Row]:
     """The rows of a table by column."""
     try:
         if path.suffix == ".parquet":
+            _check_once(pq.read_schema(path).names, path)
             yield from pq.read_table(path).to_pylist()
         else:
             with path.open(newline="", encoding="utf-8-sig") as file:
-                yield from csv.DictReader(file, strict=True, restkey="", restval=None)
+                reader = csv.DictReader(file, strict=True, restkey="", restval=None)
+                _check_once(reader.fieldnames or (), path)
+                yield from reader
     except (pa.ArrowException, OSError, csv.Error, UnicodeDecodeError) as error:
         raise TableError(
             "a table of architectures",
@@ -268,7 +357,7 @@ def _check_module(given: dict[str, str], path: Path, number: int) -> None:
     if place.endswith(".py"):
         given["module"] = f"{_inside(place, path, number, 'module')}:{name}"
     if not all(_SHAPE.fullmatch(shape.replace(" ", "")) for shape in given["input"].split(";")):
-        raise _wrong(path, number, "input", 'sizes such as "1,3,224,224"', repr(given["input"]), "Batch axis first.")
+        raise _wrong(path, number, "input", _SHAPES, repr(given["input"]), "Batch axis first.")
 
 
 def _inside(name: str, path: Path, number: int, column: str) -> str:
@@ -281,6 +370,19 @@ def _inside(name: str, path: Path, number: int, column: str) -> str:
     if not file.is_file():
         raise _wrong(path, number, column, "a file", f"{file}, where there is none", "Correct the path.")
     return str(file)
+
+
+def _check_once(names: Iterable[str], path: Path) -> None:
+    """Refuse two columns of one name: one would hide the other."""
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise TableError(
+            "a table of architectures",
+            where=f"{path}, header",
+            expected="each column and each label once",
+            got=f"{repeated[0]!r} more than once",
+            remedy="Rename one of the columns; a unit in brackets does not tell two labels apart.",
+        )
 
 
 def _label(header: Any, path: Path) -> tuple[str, str]:

@@ -55,10 +55,11 @@ def written(func: Any, args: Sequence, kwargs: dict, slots: dict[int, int]) -> s
     Args:
         slots: which input of the node each tensor is, by the tensor's id.
     """
+    keywords = {name: _written(item, slots) for name, item in sorted(kwargs.items())}
     call = {
         "name": str(func),
         "arguments": [_written(item, slots) for item in args],
-        "keywords": {name: _written(item, slots) for name, item in sorted(kwargs.items()) if item is not None},
+        "keywords": {name: item for name, item in keywords.items() if item is not None},
     }
     return json.dumps(call, sort_keys=True, separators=(",", ":"))
 

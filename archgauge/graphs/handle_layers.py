@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from archgauge.graphs.builder import Value
+from archgauge.graphs.handle_sizes import pad
 from archgauge.graphs.handlers_common import (
     call,
     exactly,
@@ -23,10 +24,30 @@ aten = torch.ops.aten
 
 def conv2d(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, weight, bias, stride, padding, dilation, groups = filled(func, args, kwargs)
-    if isinstance(padding, str) or x.dim() != 4:
+    if x.dim() != 4:
         return call(recorder, func, result, args, kwargs)
+    if isinstance(padding, str):
+        x, padding = _padded(recorder, x, padding, weight.shape[2:], pair(dilation))
     settings = (pair(stride), pair(padding), pair(dilation), groups)
     return _weighted(recorder, "conv", result, x, weight, bias, settings, None)
+
+
+def _padded(recorder: Recorder, x: Tensor, name: str, kernel: Sequence[int], dilation: Pair) -> tuple[Tensor, Pair]:
+    """What a convolution reads whose padding has a name, and its padding in numbers.
+
+    "same" pads dilation * (kernel - 1) in all along an axis, the odd one behind (PyTorch's rule); lopsided padding is
+    a node of its own.
+    """
+    if name == "valid":
+        return x, (0, 0)
+    height, width = (step * (span - 1) for step, span in zip(dilation, kernel, strict=True))
+    if height % 2 == width % 2 == 0:
+        return x, (height // 2, width // 2)
+    frame = [width // 2, width - width // 2, height // 2, height - height // 2]
+    sizes = (*x.shape[:2], x.shape[2] + height, x.shape[3] + width)
+    framed = torch.empty(sizes, dtype=x.dtype, device="meta")
+    pad(recorder, aten.constant_pad_nd.default, framed, (x, frame), {})
+    return framed, (0, 0)
 
 
 def conv_transpose2d(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:

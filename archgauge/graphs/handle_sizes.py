@@ -33,9 +33,14 @@ def _pool(recorder: Recorder, operation: str, result: Tensor, x: Tensor, sizes: 
 def max_pool(recorder: Recorder, func: Any, result: Any, args: tuple, kwargs: dict) -> None:
     x, kernel, stride, padding, dilation, _ = filled(func, args, kwargs)
     output = result if isinstance(result, Tensor) else result[0]
-    if pair(dilation) != (1, 1) or x.dim() != 4:
+    if pair(dilation) != (1, 1) or x.dim() != 4 or not _without_indices(recorder, result):
         return call(recorder, func, result, args, kwargs)
     return _pool(recorder, "max_pool", output, x, (kernel, stride, padding), False)
+
+
+def _without_indices(recorder: Recorder, result: Any) -> bool:
+    """Whether nothing reads where the maxima were, so that the pool is one of the vocabulary."""
+    return isinstance(result, Tensor) or recorder.leave_out(result[1])
 
 
 def avg_pool(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
@@ -51,7 +56,8 @@ def adaptive_pool(recorder: Recorder, func: Any, result: Any, args: tuple, kwarg
     average = func.overloadpacket in (aten.adaptive_avg_pool2d, aten._adaptive_avg_pool2d)
     output = result if isinstance(result, Tensor) else result[0]
     before, after = x.shape[-2:], output.shape[-2:]
-    if x.dim() != 4 or any(b % a for b, a in zip(before, after, strict=True)):
+    divides = not any(b % a for b, a in zip(before, after, strict=True))
+    if x.dim() != 4 or not divides or not _without_indices(recorder, result):
         return call(recorder, func, result, args, kwargs)
     if average and tuple(after) == (1, 1):
         return _global_pool(recorder, output, x)

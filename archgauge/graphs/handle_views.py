@@ -36,6 +36,8 @@ def dropout(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: 
 
 def view(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     """The same numbers in the same order: a node only where something needs the new sizes."""
+    if recorder.view_left_out(result, args[0]):
+        return None
     if result.dtype != args[0].dtype:
         return call(recorder, func, result, args, kwargs)
     value, sizes = recorder.pending(args[0])

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from archgauge.errors import GraphError
 from archgauge.graphs.builder import GraphBuilder, Value
 from archgauge.graphs.calls import written
 from archgauge.graphs.graph import Graphs
@@ -30,7 +31,11 @@ class Recorder:
     """
 
     def __init__(self, model: nn.Module, kinds: KindTable, apart: frozenset[str]):
-        """`apart` names state that does not belong to one layer alone: it becomes constants that the layers read."""
+        """What earlier passes found goes in `apart`.
+
+        That is state that does not belong to one layer alone: it becomes constants that the layers read. And it is
+        outputs that a node of the vocabulary does not give but something reads: their operation is a node "other".
+        """
         self.model, self._apart = model, apart
         self.conflicts: set[str] = set()  # what should have been named in `apart`
         self._builder = GraphBuilder(kinds)
@@ -40,6 +45,7 @@ class Recorder:
         self._same: dict[int, Tensor] = {}
         self._stand_in: dict[int, Tensor] = {}
         self._own: dict[int, Tensor] = {}  # by id of a stand-in: a tensor that the model holds apart from its state
+        self._left_out: dict[int, str] = {}  # by id of an output that its node does not give: its name in `apart`
         self._weight_id: dict[tuple, int] = {}
         self._owner: dict[str, tuple] = {}
         self._held: list[tuple[int, dict[str, str | Tensor]]] = []
@@ -107,10 +113,24 @@ class Recorder:
         tensor = self._same.get(id(tensor), tensor)
         found = self._bound.get(id(tensor))
         if found is None:
-            original = self._transposed.get(id(tensor))
-            self.bind(tensor, self._constant(tensor) if original is None else self._turned(original, tensor))
+            self.bind(tensor, self._unbound(tensor))
             found = self._bound[id(tensor)]
         return found
+
+    def leave_out(self, tensor: Tensor) -> bool:
+        """Note that an output is not given by its node (a pool's indices), or return False when something reads it."""
+        name = f"output {len(self._left_out)}"  # the same in each pass
+        self._left_out[id(tensor)] = name
+        self._alive.append(tensor)
+        return name not in self._apart
+
+    def view_left_out(self, view: Tensor, tensor: Tensor) -> bool:
+        """Whether an output is left out, and with it this view of it."""
+        missing = id(tensor) in self._left_out and id(tensor) not in self._bound
+        if missing:
+            self._left_out[id(view)] = self._left_out[id(tensor)]
+            self._alive.append(view)
+        return missing
 
     def node(self, kind: Kind, values: list[Value], weight_id: int = -1) -> int:
         """Add a node."""
@@ -149,11 +169,13 @@ class Recorder:
         self._same[id(tensor)] = self._same.get(id(original), original)
         self._alive.append(tensor)
 
-    def finish(self, outputs: list[Tensor]) -> tuple[Graphs, State]:
+    def output(self, tensor: Tensor) -> None:
+        """Add an output node."""
+        value, _ = self.loose(tensor)
+        self.node(Kind("output", (shape_of(tensor.shape),), ()), [value])
+
+    def finish(self) -> tuple[Graphs, State]:
         """The graph, with the parameters that no node took counted apart, and where its state is."""
-        for tensor in outputs:
-            value, _ = self.loose(tensor)
-            self.node(Kind("output", (shape_of(tensor.shape),), ()), [value])
         self._builder.params_outside = sum(self._trainable.values())
         graph = self._builder.finish()
         lasting = np.flatnonzero(~graph.having("add"))
@@ -168,13 +190,41 @@ class Recorder:
         shapes = (shape_of(original.shape),), (shape_of(tensor.shape),)
         return self.node(Kind("permute", *shapes, extra=as_extra(axes=[1, 0])), [self.exact(original)])
 
+    def _unbound(self, tensor: Tensor) -> Value:
+        """The value of a tensor that no node was seen to give."""
+        original = self._transposed.get(id(tensor))
+        if original is not None:
+            return self._turned(original, tensor)
+        if id(tensor) in self._left_out:  # anything will do: the pass is repeated
+            self.conflicts.add(self._left_out[id(tensor)])
+            return self.node(Kind("constant", (), (shape_of(tensor.shape),), extra=as_extra(trainable=False)), [])
+        return self._constant(tensor)
+
+    def _own_tensor(self, tensor: Tensor) -> Tensor:
+        """A tensor that is no state, with its values.
+
+        Raises:
+            GraphError: when it has none, or is as large as the batch.
+        """
+        own = self._own.get(id(tensor), tensor)
+        grows = any(isinstance(counted(size), str) for size in own.shape)
+        if own.is_meta or grows:
+            raise GraphError(
+                "a tensor that is neither an input, a result, a parameter nor a buffer",
+                where=type(self.model).__name__,
+                expected="its values, and a size that does not grow with the batch",
+                got=f"{_dtype(own) or 'float'} {[counted(size) for size in own.shape]} on {own.device}",
+                remedy="Register it as a buffer, or make it on the CPU from the shapes of the inputs.",
+            )
+        return own
+
     def _constant(self, tensor: Tensor) -> Value:
         name, sizes = self._name.get(id(tensor)), tuple(tensor.shape)
         shape = shape_of(sizes)
         values = None
         if name is None:
-            own = self._own.get(id(tensor), tensor)
-            if not own.is_meta and own.numel() <= WRITTEN_OUT and not own.is_complex():
+            own = self._own_tensor(tensor)
+            if own.numel() <= WRITTEN_OUT and not own.is_complex():
                 values = own.tolist()
         extra = as_extra(
             trainable=name in self._trainable,

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, functionalize
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archgauge.errors import GraphError
@@ -41,13 +43,15 @@ def trace(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> 
         (`archgauge.graphs.calls.unknown_operations` lists them). Weights count whether they are frozen or not.
 
     Raises:
-        GraphError: when the model does not run on these inputs, or its path depends on their values.
+        GraphError: when the model is no plain module or an input no tensor, when the model does not run on these
+            inputs, or its path depends on their values.
     """
     return trace_with_state(model, *inputs, kinds=kinds)[0]
 
 
 def trace_with_state(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> tuple[Graphs, State]:
     """As `trace`, and where the realised network holds what the model's state does (for `realise.load_weights`)."""
+    _check(model, inputs)
     kinds = KindTable() if kinds is None else kinds
     apart: frozenset[str] = frozenset()
     functional = False
@@ -55,13 +59,37 @@ def trace_with_state(model: nn.Module, *inputs: Tensor, kinds: KindTable | None 
         while True:
             recorder = Recorder(model, kinds, apart)
             try:
-                outputs = _pass(recorder, inputs, functional)
+                for tensor in _pass(recorder, inputs, functional):
+                    recorder.output(tensor)
             except _ViewChanged:
                 functional = True
                 continue
             if recorder.conflicts <= apart:
-                return recorder.finish(outputs)
+                return recorder.finish()
             apart |= recorder.conflicts
+
+
+def _check(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Refuse what cannot be traced before anything of it is touched."""
+    if not isinstance(model, nn.Module) or not hasattr(model, "_modules"):
+        remedy = "Give the module itself; its __init__ must call that of torch.nn.Module."
+        raise _refused("the model", "a torch.nn.Module", type(model).__name__, remedy)
+    for name, module in model.named_modules():
+        where = f"{type(model).__name__}{name and '.'}{name}"
+        if isinstance(module, torch.jit.ScriptModule):
+            remedy = "Give the module as it was before torch.jit.script or torch.jit.trace."
+            raise _refused(where, "modules that run in Python", f"a {type(module).__name__}", remedy)
+        if any(map(is_lazy, (*module._parameters.values(), *module._buffers.values()))):
+            remedy = "Run the model once on an example first: that sets the shapes."
+            raise _refused(where, "parameters that have shapes", f"a {type(module).__name__} without", remedy)
+    for place, tensor in enumerate(inputs):
+        if not isinstance(tensor, Tensor):
+            remedy = "Wrap the model in a module that is called with tensors alone."
+            raise _refused(f"{type(model).__name__}, input {place}", "a tensor", type(tensor).__name__, remedy)
+
+
+def _refused(where: str, expected: str, got: str, remedy: str) -> GraphError:
+    return GraphError("a model to trace and its inputs", where=where, expected=expected, got=got, remedy=remedy)
 
 
 class _ViewChanged(Exception):
@@ -78,7 +106,7 @@ def _pass(recorder: Recorder, inputs: tuple[Tensor, ...], functional: bool) -> l
     examples = [recorder.input(tensor, tensor.dim() > 0 and tensor.shape[:1] == size) for tensor in inputs]
     watch = _Watch(recorder, functional)
     try:
-        with torch.inference_mode(), watch:
+        with torch.inference_mode(), watch, _ValuesKept():
             result = _called(recorder, examples, functional)
     except (_ViewChanged, GraphError):
         raise
@@ -146,6 +174,37 @@ class _Watch(TorchDispatchMode):
             return args, kwargs
         stand_in = {id(tensor): self.recorder.stand_in(tensor) for tensor in real}
         return _replaced(args, stand_in), _replaced(kwargs, stand_in)
+
+
+class _ValuesKept(TorchFunctionMode):
+    """Makes tensors of Python numbers on the CPU: on the meta device they would be gone before an operation is seen."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in _INDEXING:
+            args = (args[0], _indices(args[1]), *args[2:])
+        elif func in _WRITING and not (args and isinstance(args[0], Tensor)):
+            kwargs = {**kwargs, "device": "cpu"}
+        elif func is Tensor.new_tensor and not any(isinstance(data, Tensor) for data in args[1:]):
+            kwargs = {"dtype": args[0].dtype, **kwargs, "device": "cpu"}
+            return torch.tensor(*args[1:], **kwargs)
+        return func(*args, **kwargs)
+
+
+_INDEXING = frozenset((Tensor.__getitem__, Tensor.__setitem__))
+_WRITING = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
+
+
+def _indices(index: Any) -> Any:
+    """An index with tensors for its lists. A list that is the whole index may stand for a tuple unless it is flat."""
+    if isinstance(index, tuple):
+        return tuple(_listed(item) if isinstance(item, list | tuple | range) else item for item in index)
+    flat = isinstance(index, range) or (isinstance(index, list) and all(isinstance(item, int) for item in index))
+    return _listed(index) if flat else index
+
+
+def _listed(numbers: Any) -> Tensor:
+    return torch.tensor(list(numbers), device="cpu", dtype=None if len(numbers) else torch.int64)
 
 
 class _Traits:
@@ -224,8 +283,8 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
     before = [(vars(module), dict(vars(module)), dict(module._buffers)) for module in model.modules()]
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    model.eval()
     try:
+        model.eval()
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
