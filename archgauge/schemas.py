@@ -75,6 +75,19 @@ MEMBERSHIPS = pa.schema([("arch_id", pa.string()), ("membership", pa.list_(pa.fl
 LOSSES = pa.schema([("encoder", _name), ("step", pa.int32()), ("metric", _name), ("value", pa.float64())])
 """Means over an epoch of pretraining; `step` counts the optimiser's steps at its end."""
 
+PROXIES = pa.schema(
+    [
+        ("arch_id", pa.string()),
+        ("proxy", _name),
+        ("value", pa.float64()),  # the network's score, higher is better; null where it failed
+        ("seed", pa.int32()),  # of the initialisation and the batch
+        ("batch", pa.int32()),  # images
+        ("images", _name),  # random or cifar10
+        ("failed", pa.bool_()),  # NaN, overflow, or nothing in the network that the proxy looks at
+        ("node", _indices),  # nodes of the graph that contribute; -1 is the network as a whole
+        ("node_value", pa.list_(pa.float64())),  # what each of them contributes to the sum
+    ]
+)
 PREDICTIONS = pa.schema(
     [
         ("arch_id", pa.string()),

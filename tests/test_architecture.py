@@ -11,6 +11,7 @@ ROOMS = {
     "graphs": 0,
     "formats": 0,
     "families": 1,
+    "proxies": 1,
     "nn": 1,
     "encoders": 2,
     "pretraining": 3,

@@ -1,11 +1,18 @@
-"""Eq. 1 of GENNAPE against a hand calculation, a naive loop, and its symmetries."""
+"""Eq. 1 of GENNAPE and Eq. 4.5 of the transferable predictor against hand calculations, loops, and symmetries."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from archgauge.pretraining.contrastive import contrastive_loss, spectral_distance, target_weights
+from archgauge.pretraining.contrastive import (
+    contrastive_loss,
+    family_weights,
+    nearest_graphs,
+    spectral_distance,
+    target_weights,
+)
 
 
 @pytest.fixture
@@ -87,3 +94,55 @@ def test_gradient_pulls_the_near_together(generator):
     assert similarity[0, [1, 3, 4]].min() > similarity[0, [2, 5]].max() + 0.3
     # The least that three equal targets allow.
     assert loss.item() == pytest.approx(2 / 3 * math.log(3), abs=0.01)
+
+
+def test_family_weights_by_hand():
+    """Temperature 1, the second and third graph ln 2 and ln 4 from the first; the last two are another family."""
+    eigenvalues = torch.tensor([[0.0], [math.log(2)], [math.log(4)], [0.0], [5.0]], dtype=torch.float64)
+    weights = family_weights(eigenvalues, torch.tensor([0, 0, 0, 1, 1]), 1.0)
+    expected = [
+        [0, 2 / 3, 1 / 3, 0, 0],
+        [1 / 2, 0, 1 / 2, 0, 0],
+        [1 / 3, 2 / 3, 0, 0, 0],
+        [0] * 4 + [1],
+        [0] * 3 + [1, 0],
+    ]
+    torch.testing.assert_close(weights, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_one_family_is_the_other_form_without_twins(generator):
+    eigenvalues = _normal(generator, 6, 4).abs()
+    one_family = family_weights(eigenvalues, torch.zeros(6, dtype=torch.int64), 0.3)
+    torch.testing.assert_close(one_family, target_weights(eigenvalues, 0.3, copies=1))
+
+
+def test_family_loss_against_a_loop(generator):
+    """Eq. 4.5: positives of the anchor's family in the sum, all other samples in the denominator."""
+    eigenvalues, projected, tau = _normal(generator, 7, 4).abs(), _normal(generator, 7, 3), 0.1
+    family, total = [0, 0, 0, 1, 1, 2, 2], 0.0
+    unit = torch.nn.functional.normalize(projected, dim=1)
+    for i in range(7):
+        positives = [j for j in range(7) if j != i and family[j] == family[i]]
+        near = {j: math.exp(-math.dist(eigenvalues[i], eigenvalues[j]) / 0.7) for j in positives}
+        everything = sum(math.exp(unit[i] @ unit[r] / tau) for r in range(7) if r != i)
+        for j in positives:
+            share = math.exp(unit[i] @ unit[j] / tau) / everything
+            total -= near[j] / sum(near.values()) * math.log(share)
+    ours = contrastive_loss(projected, family_weights(eigenvalues, torch.tensor(family), 0.7), tau)
+    assert ours.item() == pytest.approx(total / 7, abs=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 4, 39, 60])
+def test_nearest_graphs_are_the_nearest_others(count):
+    spectra = np.random.default_rng(0).random((40, 11))
+    found = nearest_graphs(spectra, count)
+    distance = spectral_distance(torch.from_numpy(spectra)).fill_diagonal_(torch.inf).numpy()
+    np.testing.assert_array_equal(found, np.argsort(distance, axis=1)[:, : min(count, 39)])
+
+
+def test_graphs_of_one_spectrum_are_not_their_own_neighbours():
+    found = nearest_graphs(np.repeat([[0.0, 1.0], [0.0, 2.0]], 30, axis=0), 5)
+    assert found.shape == (60, 5)
+    assert (found != np.arange(60)[:, None]).all()
+    assert (found // 30 == np.arange(60)[:, None] // 30).all()
+    assert all(len(set(row)) == 5 for row in found.tolist())

@@ -220,16 +220,16 @@ def test_mlp_has_the_hidden_layers_of_the_paper(generator):
 
 
 def test_ensemble_equals_a_loop_over_heads(generator):
-    ensemble = MlpEnsemble(5, 3, generator, hidden=(7, 6)).double()
+    ensemble = MlpEnsemble(5, 3, generator, hidden=(7, 6), outputs=2).double()
     h = torch.randn(4, 5, generator=generator, dtype=torch.float64).requires_grad_()
     membership = torch.rand(4, 3, generator=generator, dtype=torch.float64).requires_grad_()
-    expected = torch.zeros(4, dtype=torch.float64)
+    expected = torch.zeros(4, 2, dtype=torch.float64)
     for head in range(3):
         x = h
         for layer in range(3):
             x = x @ ensemble.weights[layer][head] + ensemble.biases[layer][head]
             x = x.relu() if layer < 2 else x
-        expected = expected + membership[:, head] * x[:, 0]
+        expected = expected + membership[:, head, None] * x
     wanted = [h, membership, *ensemble.parameters()]
     gradients = [torch.autograd.grad(y.square().sum(), wanted) for y in (ensemble(h, membership), expected)]
     torch.testing.assert_close(ensemble(h, membership), expected)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from scipy.stats import rankdata
 
 from archgauge import predictors
 from archgauge.errors import PredictorError
@@ -31,10 +32,17 @@ SMALL: dict[str, dict] = {
     "gradient_boosting": {"rounds": 20},
     "random_forest": {"trees": 20},
     "k_gnn": {"epochs": 3},
+    "gcn": {"epochs": 3},
+    "gin": {"epochs": 3},
     "regressor": {"epochs": 3, "flops_transform": True},
     "fuzzy_ensemble": {"epochs": 3},
+    "pairwise": {"epochs": 3},
+    "pairwise_fuzzy": {"epochs": 3},
 }
 """Settings that make a predictor's tests fast, and those that it requires."""
+
+RANKED_TOGETHER = {"pairwise", "pairwise_fuzzy"}
+"""Predictors that compare: what they predict is a rank among the architectures that they are given at once."""
 
 N_CELLS, N_TRAIN = 60, 24
 
@@ -166,6 +174,9 @@ def test_score_does_not_depend_on_order_or_company(name, train_fit, population):
     together = train_fit(name).predict(population)
     order = np.random.default_rng(5).permutation(N_CELLS)
     assert_same(train_fit(name).predict(population.take(order)), together[order])
+    if name in RANKED_TOGETHER:
+        assert sorted(together) == sorted(rankdata(together))
+        return
     alone = [train_fit(name).predict(population.take([row]))[0] for row in range(0, N_CELLS, 7)]
     assert_same(np.array(alone), together[::7])
 

@@ -15,12 +15,14 @@ import torch
 from memory_store import MemoryStore, family_store
 
 from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
-from archgauge.errors import PredictorError
+from archgauge.errors import ConfigError, PredictorError
 from archgauge.pretraining import trainer
 from archgauge.pretraining.trainer import METRICS, PretrainingConfig, Source, pretrain
 
 SMALL = GraphEncoderConfig(node_width=8, half_width=16, feedforward=24, gnn_layers=2)
 CONFIG = PretrainingConfig(epochs=3, batch_size=8, projection_hidden=(16,), projection_width=8)
+FAMILY = replace(CONFIG, positives="family", temperature=0.1, eigenvalues=11, neighbours=3)
+"""The transferable predictor's form."""
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +72,74 @@ def test_global_random_state_is_neither_read_nor_needed(sources, tmp_path):
     _assert_same(first, second)
 
 
+def test_numbers_of_the_twins_are_what_they_were_before_there_was_another_form(sources, tmp_path):
+    _, history = _trained(sources, tmp_path / "r.pt")
+    before = [(3.310868, 2.439973, 0.870895), (3.128991, 2.279598, 0.849393), (3.228565, 2.254745, 0.973820)]
+    np.testing.assert_allclose([[epoch[name] for name in METRICS] for epoch in history], before, rtol=0, atol=2e-5)
+
+
+def test_family_form_learns(sources, tmp_path):
+    _, history = _trained(sources, tmp_path / "r.pt", replace(FAMILY, epochs=40, learning_rate=3e-3, macs_weight=0))
+    assert history[-1]["contrastive"] < history[0]["contrastive"] - 0.2
+    assert all(epoch["loss"] == pytest.approx(epoch["contrastive"]) for epoch in history)
+
+
+def test_family_form_draws_no_dropout(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(GraphEncoder, "twins", lambda *_: pytest.fail("a dropout twin"))
+    _trained(sources, tmp_path / "r.pt", FAMILY)
+
+
+def test_family_form_has_a_near_graph_of_the_family_beside_each(sources):
+    data = trainer._Data(_encoder(), sources, FAMILY)
+    loop = trainer._Loop(_encoder(), data, FAMILY, 0)
+    spectra, family = data.eigenvalues.double(), np.repeat([0, 1], [16, 12])
+    drawn = set()
+    for _ in range(60):
+        chosen = torch.tensor([1, 5, 20])
+        samples = loop._with_similar(chosen)
+        assert len(samples) == len(samples.unique()) <= 6
+        assert set(chosen.tolist()) <= set(samples.tolist())
+        drawn |= set(samples.tolist())
+    for anchor in (1, 5, 20):
+        others = np.flatnonzero((family == family[anchor]) & (np.arange(28) != anchor))
+        distance = (spectra[others] - spectra[anchor]).norm(dim=1).numpy()
+        third = np.sort(distance)[2]
+        near = set(others[distance <= third + 1e-6])
+        assert len(drawn & near) >= min(3, len(near))
+    assert len(drawn) <= 3 + 3 * 3
+
+
+def test_family_form_takes_families_smaller_than_the_neighbourhood(sources, tmp_path):
+    small = replace(sources[1], rows=np.array([0, 1]), eigenvalues=sources[1].eigenvalues[:2])
+    state, _ = _trained([sources[0], small], tmp_path / "r.pt", replace(FAMILY, neighbours=10))
+    assert all(tensor.isfinite().all() for tensor in state.values())
+
+
+def test_family_of_one_graph_is_refused(sources, tmp_path):
+    alone = replace(sources[1], rows=np.array([3]), eigenvalues=sources[1].eigenvalues[:1])
+    with pytest.raises(PredictorError, match=r"the graphs of a family.*expected at least 2.*got 1"):
+        _trained([sources[0], alone], tmp_path / "r.pt", FAMILY)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "got"),
+    [("positives", "near", "one of all, family, got 'near'"), ("neighbours", 0, "at least 1, got 0")],
+)
+def test_settings_that_mean_nothing_are_refused(key, value, got):
+    with pytest.raises(ConfigError, match=rf"{key}: expected {got}"):
+        replace(CONFIG, **{key: value})
+
+
 class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("die_at", [1, 3, 4, 7])
-def test_resumed_run_ends_in_the_same_weights(die_at, sources, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("die_at", "config"), [(1, CONFIG), (3, CONFIG), (4, CONFIG), (7, CONFIG), (3, FAMILY), (4, FAMILY)]
+)
+def test_resumed_run_ends_in_the_same_weights(die_at, config, sources, tmp_path, monkeypatch):
     """Three steps an epoch: within the first epoch, at an epoch's end and start, and within the last epoch."""
-    expected, history = _trained(sources, tmp_path / "whole.pt")
+    expected, history = _trained(sources, tmp_path / "whole.pt", config)
     advance, steps = trainer._Loop.advance, []
 
     def dying(loop):
@@ -88,13 +150,13 @@ def test_resumed_run_ends_in_the_same_weights(die_at, sources, tmp_path, monkeyp
 
     monkeypatch.setattr(trainer._Loop, "advance", dying)
     with pytest.raises(Killed):
-        _trained(sources, tmp_path / "cut.pt", save_seconds=0)
+        _trained(sources, tmp_path / "cut.pt", config, save_seconds=0)
     assert (tmp_path / "cut.pt").exists()
     restarts = []
     monkeypatch.setattr(trainer._Loop, "advance", lambda loop: restarts.append(loop.step) or advance(loop))
     reported = []
     resumed, same_history = _trained(
-        sources, tmp_path / "cut.pt", save_seconds=0, report=lambda *metric: reported.append(metric)
+        sources, tmp_path / "cut.pt", config, save_seconds=0, report=lambda *metric: reported.append(metric)
     )
     assert restarts[0] == die_at
     _assert_same(expected, resumed)
@@ -115,7 +177,8 @@ def test_kill_minus_nine_costs_nothing(tmp_path):
     """The same in a process of its own that the kernel kills after the second epoch."""
     resume = tmp_path / "resume.pt"
     command = [sys.executable, __file__, str(resume)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     killed = subprocess.run(command, capture_output=True, env=environment, timeout=120)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert resume.exists()

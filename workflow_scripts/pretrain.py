@@ -36,7 +36,7 @@ def main(
     if training is not None:
         stores = [GraphStore(*paths) for paths in zip(graphs, kinds, strict=True)]
         sources = [_source(store, path) for store, path in zip(stores, spectra, strict=True)]
-        config = PretrainingConfig(**training, eigenvalues=eigenvalues)
+        config = PretrainingConfig(**{"eigenvalues": eigenvalues, **training})
         history = pretrain(model, sources, config, seed=seed, resume=resume, fingerprint=fingerprint, report=report)
     model.save(encoder)
     write_table(losses, losses_table(name, history), LOSSES)

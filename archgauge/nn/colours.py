@@ -47,7 +47,7 @@ def refine(kind: Tensor, source: Tensor, target: Tensor, rounds: int) -> tuple[l
     for _ in range(rounds):
         hashed = _scramble(colour)
         key = _scramble(hashed + _MIXERS[2]).index_add(0, target, hashed.index_select(0, source))
-        refined, representative = _distinct(key)
+        refined, representative = distinct(key)
         stands = torch.zeros(len(kind), dtype=torch.bool, device=kind.device).index_fill(0, representative, True)
         kept = stands.index_select(0, target).nonzero().squeeze(1)
         made.append(
@@ -73,7 +73,7 @@ def _logical_shift(value: Tensor, by: int) -> Tensor:
     return (value >> by) & ((1 << (64 - by)) - 1)
 
 
-def _distinct(key: Tensor) -> tuple[Tensor, Tensor]:
+def distinct(key: Tensor) -> tuple[Tensor, Tensor]:
     """Number the distinct keys: (V,) the number of each node's key, and (C,) the first node of each number.
 
     The first node, not any node, so that sums over its edges always run in the same order.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ GRADIENT_CLIP = 5.0
 
 PREDICT_ROWS = 4096
 """Rows that a head predicts at a time."""
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def _divisor(macs: np.ndarray, flops_transform: bool) -> np.ndarray:
     return np.log10(macs / 1e9 + 1) + 1 if flops_transform else np.ones(len(macs))
 
 
-def built(make: Callable[[], nn.Module]) -> nn.Module:
+def built(make: Callable[[], Network]) -> Network:
     """Make a network; torch's layers draw first weights from the global generator, which is put back."""
     with torch.random.fork_rng(devices=()):
         return make()
@@ -73,12 +75,41 @@ def train(
         target: (n,)
         generator: draws the order of the rows in each epoch.
     """
+    minimise(
+        network,
+        lambda rows: functional.mse_loss(output(rows), target[rows]),
+        len(target),
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        generator=generator,
+    )
+
+
+def minimise(
+    network: nn.Module,
+    loss: Callable[[Tensor], Tensor],
+    n: int,
+    *,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    generator: torch.Generator,
+) -> None:
+    """Minimise a loss with Adam.
+
+    Args:
+        network: what learns, in place.
+        loss: from the rows of a batch, (b,) int64 below `n`, to their mean loss.
+        n: training rows.
+        generator: draws the order of the rows in each epoch.
+    """
     optimiser = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
     for _ in range(epochs):
-        for rows in torch.randperm(len(target), generator=generator).split(batch_size):
-            loss = functional.mse_loss(output(rows), target[rows])
+        for rows in torch.randperm(n, generator=generator).split(batch_size):
+            value = loss(rows)
             optimiser.zero_grad()
-            loss.backward()
+            value.backward()
             nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_CLIP)
             optimiser.step()
 

@@ -1,102 +1,19 @@
-"""The k-GNN baseline of GENNAPE, trained end to end on computation graphs (its supplement and its public code)."""
+"""The k-GNN baseline of GENNAPE (its supplement and its public code)."""
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from archgauge.encoders.node_embedding import NodeEmbedding
-from archgauge.graphs.batch import GraphBatch
-from archgauge.graphs.features import gennape
 from archgauge.nn.graph_conv import KGnn
-from archgauge.nn.heads import initialise, mlp
-from archgauge.predictors._neural import Target, built, train
-from archgauge.predictors.population import Population, column, training_labels
-
-WIDTH = 32
-LAYERS = 6
-HIDDEN = (32, 32, 32, 32)
-PREDICT_GRAPHS = 256
-"""Graphs that are predicted at a time."""
+from archgauge.predictors._end_to_end import LAYERS, WIDTH, EndToEnd
 
 
-class Predictor:
-    """Node embeddings of 32, six GraphConv layers with tanh, the mean over the nodes, four hidden layers of 32.
-
-    Node features, the mean of messages and their one direction are those of GENNAPE's public k-GNN.
-
-    Args:
-        epochs, learning_rate, batch_size: of Adam; GENNAPE's on a large source.
-        backend: of message passing, "torch" or "dgl"; the workflow gives the configured one.
-        seed: of the initial weights and the order of the training rows.
-
-    Attributes:
-        target_: puts labels on the training labels' scale.
-        network_: the trained network.
-    """
+class Predictor(EndToEnd):
+    """GraphConv layers that average their messages, as GENNAPE's public k-GNN does."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"graphs"})
     predicts_percent: ClassVar[bool] = True
 
-    def __init__(
-        self, *, epochs: int = 40, learning_rate: float = 1e-4, batch_size: int = 32, backend: str = "torch", seed: int
-    ):
-        self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
-        self.backend, self.seed = backend, seed
-
-    def fit(self, population: Population, accuracy_pct: np.ndarray) -> Self:
-        """Fit on n labelled graphs, labels (n,) in percent.
-
-        Raises:
-            PredictorError: without graphs, with fewer than 2 labels, or with one that is not finite.
-        """
-        store, rows = column(population, "graphs", "k_gnn")
-        labels = training_labels(population, accuracy_pct, "k_gnn", at_least=2)
-        generator = torch.Generator().manual_seed(self.seed)
-        self.target_ = Target.fit(labels, population.macs, flops_transform=False)
-        self.network_ = built(lambda: _Network(generator, self.backend))
-        kinds = _kind_features(store.kinds)
-        train(
-            self.network_,
-            lambda chosen: self.network_(store.batch(rows[chosen.numpy()]), *kinds),
-            self.target_.of(labels, population.macs),
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            generator=generator,
-        )
-        return self
-
-    def predict(self, population: Population) -> np.ndarray:
-        """Predict percent accuracy, of equal live graphs once: (N,) float64."""
-        store, rows = column(population, "graphs", "k_gnn")
-        _, first, which = np.unique(store.live_hash[rows], return_index=True, return_inverse=True)
-        distinct = rows[first]
-        order = np.argsort(store.node_count[distinct], kind="stable")
-        output = torch.empty(len(distinct))
-        kinds = _kind_features(store.kinds)
-        with torch.inference_mode():
-            for start in range(0, len(order), PREDICT_GRAPHS):
-                chosen = order[start : start + PREDICT_GRAPHS]
-                output[chosen] = self.network_(store.batch(distinct[chosen]), *kinds)
-        return self.target_.accuracy_pct(output[which], population.macs)
-
-
-class _Network(nn.Module):
-    def __init__(self, generator: torch.Generator, backend: str):
-        super().__init__()
-        empty = gennape([])
-        self.embedding = NodeEmbedding(empty.cardinality, empty.numbers.shape[1], WIDTH)
-        self.gnn = KGnn(WIDTH, WIDTH, LAYERS, aggregation="mean", direction="forward", message_backend=backend)
-        initialise(self, generator)
-        self.head = mlp(WIDTH, 1, generator, HIDDEN)
-
-    def forward(self, batch: GraphBatch, categories: Tensor, numbers: Tensor) -> Tensor:
-        """B graphs over K kinds with features (K, c) and (K, r) to outputs (B,)."""
-        return self.head(self.gnn(self.embedding(categories, numbers), batch)).squeeze(1)
-
-
-def _kind_features(kinds) -> tuple[Tensor, Tensor]:
-    found = gennape(kinds)
-    return torch.from_numpy(found.categories), torch.from_numpy(found.numbers)
+    def gnn(self) -> nn.Module:
+        """The k-GNN."""
+        return KGnn(WIDTH, WIDTH, LAYERS, aggregation="mean", direction="forward", message_backend=self.backend)

@@ -1,6 +1,12 @@
-"""GENNAPE's contrastive loss: every other sample is a positive, as far as its graph's spectrum is near (Eq. 1)."""
+"""The contrastive losses of GENNAPE (Eq. 1) and of the transferable predictor (Eq. 4.5).
 
+In GENNAPE's every other sample is a positive, as far as its graph's spectrum is near. In the transferable predictor's
+only those of the anchor's family are, and training graphs with near spectra stand where GENNAPE has dropout twins.
+"""
+
+import numpy as np
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn import functional
 
@@ -36,6 +42,41 @@ def target_weights(eigenvalues: Tensor, alpha_temperature: float, copies: int = 
     """
     logits = (-spectral_distance(eigenvalues) / alpha_temperature).repeat(copies, copies)
     return functional.softmax(logits.fill_diagonal_(-torch.inf), dim=1)
+
+
+def family_weights(eigenvalues: Tensor, family: Tensor, alpha_temperature: float) -> Tensor:
+    """The convex weights alpha of Eq. 4.5: as `target_weights` of one copy, over the anchor's family alone.
+
+    Args:
+        eigenvalues: (M, k) float.
+        family: (M,) int64; at least two samples of each family that occurs.
+        alpha_temperature: positive, 0.05 in the paper.
+
+    Returns:
+        (M, M) float, rows sum to 1, zero on the diagonal and between families.
+    """
+    logits = -spectral_distance(eigenvalues) / alpha_temperature
+    logits = logits.masked_fill(family[:, None] != family, -torch.inf)
+    return functional.softmax(logits.fill_diagonal_(-torch.inf), dim=1)
+
+
+def nearest_graphs(eigenvalues: np.ndarray, count: int) -> np.ndarray:
+    """The nearest other graphs of each graph of a family, by spectral distance.
+
+    Args:
+        eigenvalues: (n, k) float, n at least 2.
+        count: how many, or all n - 1 where there are no more.
+
+    Returns:
+        (n, min(count, n - 1)) int64 rows, nearest first. Of equally near graphs any may come first.
+    """
+    n = len(eigenvalues)
+    rows = np.arange(n)[:, None]
+    found = KDTree(eigenvalues).query(eigenvalues, k=np.arange(1, min(count + 1, n) + 1))[1]
+    # Among graphs of one spectrum, a graph need not be the first that is found for it, or be found at all.
+    itself = found == rows
+    itself[~itself.any(axis=1), -1] = True
+    return found[~itself].reshape(n, -1)
 
 
 def contrastive_loss(projected: Tensor, weights: Tensor, temperature: float) -> Tensor:

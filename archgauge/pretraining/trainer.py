@@ -1,4 +1,4 @@
-"""The pretraining loop: GENNAPE's contrastive loss and its MACs regulariser, resumed exactly after a kill."""
+"""The pretraining loop: a contrastive loss and GENNAPE's MACs regulariser, resumed exactly after a kill."""
 
 import hashlib
 import json
@@ -8,7 +8,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,21 +20,22 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from archgauge.encoders.graph_encoder import GraphEncoder, KindTensors
-from archgauge.errors import PredictorError
+from archgauge.errors import ConfigError, PredictorError
 from archgauge.files import whole_file
 from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.store import GraphStore
 from archgauge.nn.heads import mlp
-from archgauge.pretraining.contrastive import contrastive_loss, target_weights
+from archgauge.pretraining.contrastive import contrastive_loss, family_weights, nearest_graphs, target_weights
 from archgauge.schemas import LOSSES
 
 Report = Callable[[str, float, int], None]
 METRICS = ("loss", "contrastive", "macs_mse")
+POSITIVES = ("all", "family")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Graphs of one store to pretrain on.
+    """Graphs of one store, a family, to pretrain on.
 
     Attributes:
         store: the graphs.
@@ -49,6 +52,9 @@ class Source:
 class PretrainingConfig:
     """Settings of the loop. What the papers print is cited; the rest they leave open.
 
+    The defaults are GENNAPE's. The transferable predictor (Han et al. 2023) is positives "family", temperature 0.1,
+    eigenvalues 11 and macs_weight 0.
+
     Attributes:
         epochs: passes over the graphs. Open.
         batch_size: graphs a step, 128 (supplement). The last, incomplete batch of an epoch is left out.
@@ -60,6 +66,12 @@ class PretrainingConfig:
         projection_hidden: hidden layers of both projection heads, four (the companion paper); widths open.
         projection_width: p, 64 (the companion paper).
         gradient_clip: largest norm of the gradient, 5 (GENNAPE's public code).
+        positives: "all", two dropout twins of each graph, and every other sample is a positive (GENNAPE). "family",
+            no dropout: beside each graph of the batch stands a similar one, drawn at random from its `neighbours`,
+            and the samples of the anchor's family are its positives (the transferable predictor). A graph that comes
+            twice stands in the batch once.
+        neighbours: with "family", how many of the nearest graphs of the family a similar one is drawn from. The paper
+            says "very similar" and no more. Open.
     """
 
     epochs: int
@@ -72,6 +84,26 @@ class PretrainingConfig:
     projection_hidden: tuple[int, ...] = (128, 128, 128, 128)
     projection_width: int = 64
     gradient_clip: float = 5.0
+    positives: Literal["all", "family"] = "all"
+    neighbours: int = 10
+
+    def __post_init__(self):
+        if self.positives not in POSITIVES:
+            raise ConfigError(
+                "the settings of a pretraining",
+                where="positives",
+                expected=f"one of {', '.join(POSITIVES)}",
+                got=repr(self.positives),
+                remedy="Correct the encoder's training block in the configuration.",
+            )
+        if self.neighbours < 1:
+            raise ConfigError(
+                "the settings of a pretraining",
+                where="neighbours",
+                expected="at least 1",
+                got=self.neighbours,
+                remedy="Correct the encoder's training block in the configuration.",
+            )
 
 
 def pretrain(
@@ -107,7 +139,8 @@ def pretrain(
         one record per epoch: "step" and the metrics.
 
     Raises:
-        PredictorError: with fewer than two graphs, or spectra that do not fit.
+        PredictorError: with fewer than two graphs, or of one family where it has the positives, or spectra that do not
+            fit.
     """
     loop = _Loop(encoder, _Data(encoder, sources, config), config, seed)
     identity = _identity(loop, seed, fingerprint)
@@ -148,6 +181,7 @@ class _Data:
         self.kinds = KindTensors(torch.cat([t.categories for t in tensors]), torch.cat([t.numbers for t in tensors]))
         spectra = np.concatenate([source.eigenvalues[:, : config.eigenvalues] for source in sources])
         self.eigenvalues = torch.from_numpy(spectra.astype(np.float32)).to(device)
+        self.family = torch.arange(len(sources)).repeat_interleave(torch.from_numpy(np.diff(self._first))).to(device)
         macs = np.concatenate([source.store.macs[source.rows] for source in sources])
         log_macs = np.log10(np.maximum(macs, 1))
         spread = log_macs.std() or 1.0
@@ -166,6 +200,14 @@ class _Data:
                 part = source.store.batch(source.rows[here])
                 parts.append((part, int(self._first_kind[number])))
         return _joined(parts)
+
+    def neighbours(self, count: int) -> tuple[Tensor, Tensor]:
+        """The nearest graphs of the same source: (N, count) int64, and how many of them there are, (N,) int64."""
+        spectra = self.eigenvalues.cpu().numpy()
+        parts = [first + nearest_graphs(spectra[first:end], count) for first, end in pairwise(self._first)]
+        padded = [np.pad(part, ((0, 0), (0, count - part.shape[1]))) for part in parts]
+        available = np.concatenate([np.full(len(part), part.shape[1]) for part in parts])
+        return torch.from_numpy(np.concatenate(padded)), torch.from_numpy(available)
 
     def digest(self) -> str:
         """Changes when the graphs, their order, their spectra or their MACs do."""
@@ -191,6 +233,8 @@ class _Loop:
         self.macs_head = mlp(encoder.width, 1, self.order_generator, hidden).to(encoder.device)
         self.modules = nn.ModuleList([encoder, self.projection, self.macs_head])
         self.optimiser = torch.optim.Adam(self.modules.parameters(), config.learning_rate, fused=True)
+        if config.positives == "family":
+            self.nearest = data.neighbours(config.neighbours)
         self.step = 0
         self.order = torch.empty(0, dtype=torch.int64)
         self.totals = [0.0] * len(METRICS)
@@ -214,13 +258,10 @@ class _Loop:
 
     def _learn(self, chosen: Tensor) -> list[float]:
         """One update of the weights on the graphs `chosen`; the values of `METRICS`."""
-        config, device = self.config, self.encoder.device
-        batch = self.data.batch(chosen.numpy()).to(device)
-        chosen = chosen.to(device)
-        embedding = self.encoder.twins(batch, self.data.kinds, self.dropout_generator).flatten(0, 1)
-        weights = target_weights(self.data.eigenvalues[chosen], config.alpha_temperature)
+        config = self.config
+        graph, embedding, weights = self._samples(chosen)
         contrastive = contrastive_loss(self.projection(embedding), weights, config.temperature)
-        macs_mse = functional.mse_loss(self.macs_head(embedding).squeeze(1), self.data.macs[chosen].repeat(2))
+        macs_mse = functional.mse_loss(self.macs_head(embedding).squeeze(1), self.data.macs[graph])
         loss = contrastive + config.macs_weight * macs_mse
         self.optimiser.zero_grad()
         loss.backward()
@@ -229,6 +270,25 @@ class _Loop:
         self.optimiser.param_groups[0]["lr"] = config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
         self.optimiser.step()
         return torch.stack([loss, contrastive, macs_mse]).tolist()
+
+    def _samples(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is contrasted: graphs (M,) int64 and embeddings (M, D) of the samples, and the weights alpha (M, M)."""
+        data, config, device = self.data, self.config, self.encoder.device
+        if config.positives == "family":
+            chosen = self._with_similar(chosen)
+        batch, chosen = data.batch(chosen.numpy()).to(device), chosen.to(device)
+        spectra = data.eigenvalues[chosen]
+        if config.positives == "family":
+            weights = family_weights(spectra, data.family[chosen], config.alpha_temperature)
+            return chosen, self.encoder(batch, data.kinds), weights
+        twins = self.encoder.twins(batch, data.kinds, self.dropout_generator).flatten(0, 1)
+        return chosen.repeat(2), twins, target_weights(spectra, config.alpha_temperature)
+
+    def _with_similar(self, chosen: Tensor) -> Tensor:
+        """The graphs `chosen` (B,) and a similar one of each, sorted, every graph once."""
+        nearest, available = self.nearest
+        place = (torch.rand(len(chosen), generator=self.order_generator) * available[chosen]).long()
+        return torch.cat([chosen, nearest[chosen, place]]).unique()
 
     def save(self, path: Path, identity: str) -> None:
         """Write all of it, atomically."""
@@ -318,6 +378,9 @@ def _faults(sources: Sequence[Source], config: PretrainingConfig) -> Iterator[tu
     total = sum(len(source.rows) for source in sources)
     if min(total, config.batch_size) < 2:
         yield "the graphs of a batch", "at least 2, or nothing is contrasted", str(min(total, config.batch_size))
+    smallest = min((len(source.rows) for source in sources), default=0)
+    if config.positives == "family" and smallest < 2:
+        yield "the graphs of a family", "at least 2, or one has no positive", str(smallest)
     for source in sources:
         name, shape = source.store.path.name, source.eigenvalues.shape
         if len(shape) != 2 or shape[0] != len(source.rows) or shape[1] < config.eigenvalues:

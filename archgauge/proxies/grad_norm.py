@@ -1,0 +1,16 @@
+"""grad_norm: the size of the gradients (Abdelfattah et al. 2021, arXiv 2101.08134, section 3).
+
+Sum over layers of the Euclidean norm of dL/dW.
+"""
+
+import torch
+from torch import Tensor
+
+from archgauge.graphs.realise import RealisedGraph
+from archgauge.proxies._network import Score, gradients, loss, weights
+
+
+def score(network: RealisedGraph, images: Tensor, labels: Tensor, rng: torch.Generator) -> Score:
+    """Norm of each layer's gradient; see `_network` for the arguments."""
+    gradient = gradients(loss(network, images, labels), weights(network))
+    return {node: value.norm().item() for node, value in gradient.items()}
