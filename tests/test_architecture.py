@@ -25,7 +25,7 @@ DOORS = {
     "mlflow": {"tracking.py"},
     "skfuzzy": {"clustering.py"},
     "dgl": {"nn/message_passing.py"},
-    "onnx": {"graphs/_onnx_file.py"},
+    "onnx": {"graphs/_onnx_file.py", "graphs/_onnx_weights.py"},
     "requests": {"download.py"},
     "snakemake": set(),
     "tensorflow": set(),

@@ -7,7 +7,8 @@ import numpy as np
 
 from archgauge.graphs._onnx_file import Call, Dims, Operand
 from archgauge.graphs._onnx_recorder import OnnxRecorder
-from archgauge.graphs.layouts import shape_of
+from archgauge.graphs.builder import Value
+from archgauge.graphs.layouts import Sizes, shape_of
 from archgauge.graphs.operations import Kind, Pair, as_extra
 
 Handler = Callable[[OnnxRecorder, Call], None]
@@ -25,6 +26,16 @@ def as_other(run: OnnxRecorder, call: Call) -> None:
     node = run.build.node(Kind("other", tuple(map(run.build.shape, values)), outputs, extra=extra), values)
     for number, name in enumerate(call.outputs):
         run.bind(name, (node, number) if number else node, run.result(call, number))
+
+
+def held_or_other(
+    run: OnnxRecorder, call: Call, kind: Kind, value: Value, sizes: Sizes, **state: Operand | None
+) -> None:
+    """A layer that holds its weights, or an "other" that reads them where they belong to others too."""
+    node = run.layer(kind, value, **state)
+    if node is None:
+        return as_other(run, call)
+    return run.bind(call.outputs[0], node, sizes)
 
 
 def first_operand(call: Call) -> Operand:

@@ -1,6 +1,7 @@
 """Reading an ONNX file: the calls of its graph, with every shape known and all constant arithmetic done.
 
-Only the `onnx` package is used, and no weight's value is read: weights may lie in a file beside that is not opened.
+Only the `onnx` package is used. Weights may lie in a file beside, which may be absent: large values are read only to
+see whether an embedding table is tied and whether a weight was expanded to a batch.
 Exporters compute with shapes in the graph itself (Shape, Gather, Concat into a Reshape); such numbers are worked out
 here, so that what is left are the calls that depend on an input.
 """
@@ -8,7 +9,7 @@ here, so that what is left are the calls that depend on an input.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,15 @@ from onnx import AttributeProto, NodeProto, TensorProto, TypeProto, ValueInfoPro
 from onnx.reference import ReferenceEvaluator
 
 from archgauge.errors import FormatError, GraphError
+from archgauge.graphs._onnx_batch import BatchPlaces
+from archgauge.graphs._onnx_weights import check_external, same_for_all, tied_to_tables
 
 Dims = tuple[int, ...]
 
 _SMALL = 64
 """Most elements of a constant whose value is worked out: shapes, axes, limits."""
 
-_VIEWS = frozenset({"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Cast", "CastLike"})
+_VIEWS = frozenset({"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Cast", "CastLike", "Expand"})
 _ALIAS_DOMAINS = ("", "ai.onnx")
 _INFERENCE_FAILS = (
     *(onnx.defs.SchemaError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError),
@@ -39,7 +42,7 @@ class Operand:
 
     Attributes:
         name: the value's name in the file.
-        dims: all its axes, batch first.
+        dims: all its axes for one sample: a batch is 1, also where it was folded into another axis.
         constant: whether it depends on no input of the network.
         weight: for what comes from an initializer of floating point: the initializer's name, or the name of the
             value that was computed of initializers. Plain views keep it.
@@ -91,7 +94,7 @@ def read_network(path: Path) -> Network:
         GraphError: when a shape is not known, an axis other than the batch is dynamic, or there is control flow.
     """
     model = _parsed(path)
-    _check_external(model, path)
+    check_external(model, path)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     return _Reader(model, path).network()
@@ -114,22 +117,6 @@ def _parsed(path: Path) -> onnx.ModelProto:
     )
 
 
-def _check_external(model: onnx.ModelProto, path: Path) -> None:
-    """Weights in another file are not opened; a name that leaves the folder makes the file suspect."""
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            parts = (*PurePosixPath(entry.value).parts, *PureWindowsPath(entry.value).parts)
-            absolute = PurePosixPath(entry.value).is_absolute() or PureWindowsPath(entry.value).anchor
-            if entry.key == "location" and (absolute or ".." in parts):
-                raise FormatError(
-                    "where an ONNX file keeps its weights",
-                    where=f"{path}, {tensor.name}",
-                    expected="a file in the model's own folder",
-                    got=repr(entry.value),
-                    remedy="Do not trust this file; export the model again.",
-                )
-
-
 class _Reader:
     """Walks the nodes in their order, and knows of each value its type, and of constants where they come from."""
 
@@ -144,6 +131,9 @@ class _Reader:
         self.constants: set[str] = set()
         self.zeros: set[str] = set()
         self.produced: set[str] = set()
+        self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.tied = tied_to_tables(self.graph, path.parent)
+        self.batch: BatchPlaces | None = None
         self.declared = {info.name: info.type for info in (*model.graph.value_info, *model.graph.output)}
 
     def network(self) -> Network:
@@ -153,6 +143,11 @@ class _Reader:
         fed = [info for info in self.graph.input if info.name not in self.constants]  # old files list weights, too
         for info in fed:
             self.types[info.name] = self._fixed(info)
+        first = self._dims(fed[0].name) if fed else None
+        if first and first[0] > 1:
+            self.batch = BatchPlaces(first[0], self._dims)
+            for info in fed:
+                self.batch.start(info.name)
         inputs = tuple(self._operand(info.name, "the network's inputs") for info in fed)
         calls = [call for node in self.graph.node if (call := self._call(node)) is not None]
         outputs = tuple(self._operand(info.name, "the network's outputs") for info in self.graph.output)
@@ -163,7 +158,7 @@ class _Reader:
         self.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
         scalar = not tensor.dims  # exporters fold numbers such as 0.5 to initializers without axes
         if tensor.data_type in _FLOATING and not scalar:
-            self.weights[tensor.name] = tensor.name
+            self.weights[tensor.name] = self.tied.get(tensor.name, tensor.name)
         if prod(tensor.dims) <= _SMALL and tensor.data_location != TensorProto.EXTERNAL:
             try:
                 self.values[tensor.name] = numpy_helper.to_array(tensor)
@@ -210,17 +205,32 @@ class _Reader:
                 got="none that ONNX's shape inference finds",
                 remedy="Export with fixed input sizes, or write the shapes into the file's value_info.",
             )
+        if self.batch is not None and name in self.batch.lost:
+            raise self._unclear(name, where, dims)
         known = self.types[name] if name in self.types else self.declared[name]
         kind = known.tensor_type.elem_type
         dtype = None if kind in _FLOATING else helper.tensor_dtype_to_np_dtype(kind).name
-        return Operand(name, dims, name in self.constants, self.weights.get(name), self.values.get(name), dtype)
+        value = self.values.get(name)
+        if self.batch is not None:
+            dims = self.batch.of_one(name, dims)
+            value = None if value is None else self.batch.value_of_one(name, value)
+        return Operand(name, dims, name in self.constants, self.weights.get(name), value, dtype)
+
+    def _unclear(self, name: str, where: str, got: object) -> GraphError:
+        assert self.batch is not None
+        return GraphError(
+            "the batch of an ONNX file",
+            where=f"{self.path}, {where}",
+            expected=f"one axis of {name} that holds the {self.batch.size} samples",
+            got=got,
+            remedy="Where the samples are cannot be told: export the model with batch 1.",
+        )
 
     def _dims(self, name: str) -> Dims | None:
-        for known in (self.types, self.declared):
-            tensor = known[name].tensor_type if name in known else None
-            axes = tensor.shape.dim if tensor is not None and tensor.HasField("shape") else None
-            if axes is not None and all(axis.HasField("dim_value") for axis in axes):
-                return tuple(axis.dim_value for axis in axes)
+        """The axes of a value, with the file's own batch."""
+        for types in (self.types, self.declared):
+            if name in types and (known := _known_dims({name: types[name]})):
+                return known[name]
         return None
 
     def _call(self, node: NodeProto) -> Call | None:
@@ -228,8 +238,10 @@ class _Reader:
         operation = node.op_type if node.domain in _ALIAS_DOMAINS else f"{node.domain}::{node.op_type}"
         where = f"node {node.name or ', '.join(node.output)} ({operation})"
         self._check(node, operation, where)
+        if self.batch is not None:
+            self._check_repeated(self.batch, node, where)
         operands = tuple(self._operand(name, where) if name else None for name in node.input)
-        self._infer(node)
+        self.types.update(self._inferred(node, {}))
         self.produced.update(node.output)
         told = operands[:1] if operation == "CastLike" else operands  # of the second, only the type matters
         if operation == "Shape" or all(operand is None or operand.constant for operand in told):
@@ -237,7 +249,21 @@ class _Reader:
             return None
         attributes = {attribute.name: _attribute(attribute) for attribute in node.attribute}
         outputs = tuple(name for name in node.output if name)
-        return Call(operation, attributes, operands, outputs, tuple(map(self._dims, outputs)))
+        dims = tuple(map(self._dims, outputs))
+        if self.batch is not None:
+            self.batch.follow(node, lambda others: _known_dims(self._inferred(node, others)))
+            of_one = self.batch.of_one
+            dims = tuple(each and of_one(name, each) for name, each in zip(outputs, dims, strict=True))
+        return Call(operation, attributes, operands, outputs, dims)
+
+    def _check_repeated(self, batch: BatchPlaces, node: NodeProto, where: str) -> None:
+        """A weight that stands beside the batch is one that was expanded: then it says the same for each sample."""
+        for name in batch.repeated(node, [name for name in node.input if name in self.constants]):
+            tensor = self.initializers.get(name)
+            if tensor is None or name not in self.weights:
+                continue
+            if not same_for_all(tensor, batch.size, batch.axis(name), self.path.parent):
+                raise self._unclear(name, where, "weights that are missing or differ from sample to sample")
 
     def _check(self, node: NodeProto, operation: str, where: str) -> None:
         if any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in node.attribute):
@@ -258,13 +284,20 @@ class _Reader:
                 remedy="The file is damaged: export the model again.",
             )
 
-    def _infer(self, node: NodeProto) -> None:
-        """The types of a node's outputs by ONNX's own rules; the file's word stands where they say nothing."""
+    def _inferred(self, node: NodeProto, others: dict[str, Dims]) -> dict[str, TypeProto]:
+        """The types of a node's outputs by ONNX's own rules, with `others` as axes of some inputs.
+
+        The file's word stands where the rules say nothing.
+        """
         domain = "" if node.domain in _ALIAS_DOMAINS else node.domain
         types = {name: self.types.get(name, self.declared.get(name)) for name in node.input if name}
+        for name, dims in others.items():
+            known = types[name]
+            assert known is not None
+            types[name] = helper.make_tensor_type_proto(known.tensor_type.elem_type, dims)
         try:
             schema = onnx.defs.get_schema(node.op_type, self.version.get(domain, 1), domain)
-            found = onnx.shape_inference.infer_node_outputs(
+            return onnx.shape_inference.infer_node_outputs(
                 schema,
                 node,
                 {name: kind for name, kind in types.items() if kind is not None},
@@ -273,8 +306,7 @@ class _Reader:
                 ir_version=self.ir_version,
             )
         except _INFERENCE_FAILS:
-            found = {}
-        self.types.update(found)
+            return {}
 
     def _fold(self, node: NodeProto, operation: str, operands: Sequence[Operand | None]) -> None:
         """Take in a node whose results are constant."""
@@ -307,7 +339,8 @@ class _Reader:
         if operation == "Shape":
             assert operands[0] is not None
             given = {attribute.name: attribute.i for attribute in node.attribute}
-            return {node.output[0]: np.array(operands[0].dims[given.get("start", 0) : given.get("end")], np.int64)}
+            sizes = self._dims(operands[0].name) or ()  # with the file's batch, as in the sizes that are written out
+            return {node.output[0]: np.array(sizes[given.get("start", 0) : given.get("end")], np.int64)}
         if operation == "CastLike" and operands[0] is not None and operands[0].value is not None:
             kind = self.types[node.output[0]].tensor_type.elem_type
             return {node.output[0]: operands[0].value.astype(helper.tensor_dtype_to_np_dtype(kind))}
@@ -326,6 +359,14 @@ class _Reader:
         return {
             name: np.asarray(result) for name, result in zip(node.output, results, strict=True) if result is not None
         }
+
+
+def _known_dims(types: dict[str, TypeProto]) -> dict[str, Dims]:
+    return {
+        key: tuple(axis.dim_value for axis in kind.tensor_type.shape.dim)
+        for key, kind in types.items()
+        if kind.tensor_type.HasField("shape") and all(axis.HasField("dim_value") for axis in kind.tensor_type.shape.dim)
+    }
 
 
 def _attribute(attribute: AttributeProto) -> Any:

@@ -1,5 +1,6 @@
 """How ONNX's layers and what works element by element become nodes."""
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -10,6 +11,7 @@ from archgauge.graphs._onnx_calls import (
     as_number,
     as_other,
     first_operand,
+    held_or_other,
     operand_at,
     padding_around,
     setting,
@@ -49,7 +51,7 @@ def _conv(run: OnnxRecorder, call: Call) -> None:
         _is_weight(bias),
         extra=as_extra(output_padding=grown if any(grown) else None),
     )
-    return run.bind(call.outputs[0], run.layer(kind, value, weight=weight, bias=bias), run.result(call))
+    return run.bind(call.outputs[0], run.held_or_read(kind, value, weight, bias), run.result(call))
 
 
 def _is_weight(operand: Operand | None) -> bool:
@@ -69,7 +71,7 @@ def _linear(run: OnnxRecorder, call: Call, x: Operand, weight: Operand, bias: Op
     own, result = run.sizes(x.dims), run.result(call)
     before = channels_last(own)
     kind = Kind("linear", (before,), (channels_last(result),), bias=_is_weight(bias))
-    node = run.layer(kind, value, weight=weight, bias=bias)
+    node = run.held_or_read(kind, value, weight, bias)
     run.bind(call.outputs[0], node, (*(vector(sizes) if before[:2] == (1, 1) else sizes)[:-1], result[-1]))
 
 
@@ -97,11 +99,16 @@ def _eps(call: Call) -> str:
 def _batch_norm(run: OnnxRecorder, call: Call) -> None:
     x, scale, shift, mean, variance = call.operands[:5]
     assert x is not None
-    value, sizes = run.loose(x)
-    shape = shape_of(run.sizes(x.dims))
-    kind = Kind("batch_norm", (shape,), (shape,), affine=_is_weight(scale), extra=_eps(call))
-    node = run.layer(kind, value, weight=scale, bias=shift, running_mean=mean, running_var=variance)
-    run.bind(call.outputs[0], node, sizes)
+    node = None
+    if len(x.dims) in (2, 4):
+        value, sizes = run.loose(x)
+        shape = shape_of(run.sizes(x.dims))
+        kind = Kind("batch_norm", (shape,), (shape,), affine=_is_weight(scale), extra=_eps(call))
+        node = run.layer(kind, value, weight=scale, bias=shift, running_mean=mean, running_var=variance)
+    if node is None:
+        running = [each and replace(each, weight=None, value=None) for each in (mean, variance)]  # not trainable
+        return as_other(run, replace(call, operands=(x, scale, shift, *running)))
+    return run.bind(call.outputs[0], node, sizes)
 
 
 def _layer_norm(run: OnnxRecorder, call: Call) -> None:
@@ -110,7 +117,7 @@ def _layer_norm(run: OnnxRecorder, call: Call) -> None:
         return as_other(run, call)
     shape = channels_last(run.sizes(x.dims))
     kind = Kind("layer_norm", (shape,), (shape,), bias=_is_weight(bias), affine=_is_weight(weight), extra=_eps(call))
-    return run.bind(call.outputs[0], run.layer(kind, run.exact(x), weight=weight, bias=bias), run.sizes(x.dims))
+    return held_or_other(run, call, kind, run.exact(x), run.sizes(x.dims), weight=weight, bias=bias)
 
 
 # Element by element
@@ -165,9 +172,8 @@ def _prelu(run: OnnxRecorder, call: Call) -> None:
         return as_other(run, call)
     value, sizes = run.loose(x)
     shape, extra = shape_of(run.sizes(x.dims)), as_extra(shared=(prod(weight.dims) == 1) or None)
-    return run.bind(
-        call.outputs[0], run.layer(Kind("prelu", (shape,), (shape,), extra=extra), value, weight=weight), sizes
-    )
+    kind = Kind("prelu", (shape,), (shape,), extra=extra)
+    return held_or_other(run, call, kind, value, sizes, weight=weight)
 
 
 def _exactly(run: OnnxRecorder, call: Call, operation: str, **settings: Any) -> None:

@@ -1,6 +1,7 @@
 """What is known while the calls of an ONNX file become nodes: the value of each name, and who holds which weights."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 from archgauge.graphs._onnx_file import Call, Dims, Network, Operand
 from archgauge.graphs.builder import GraphBuilder, Value
@@ -15,9 +16,12 @@ class OnnxRecorder:
     has in the realised network.
     """
 
-    def __init__(self, network: Network, build: GraphBuilder):
+    def __init__(self, network: Network, build: GraphBuilder, apart: frozenset[str]):
+        """`apart` names weights that do not belong to one layer alone: they become constants that the layers read."""
         self.build, self.zeros = build, network.zeros
-        self.batch = network.inputs[0].dims[0] if network.inputs and network.inputs[0].dims else 1
+        self.conflicts: set[str] = set()  # what should have been named in `apart`
+        self._apart = apart
+        self._owner: dict[str, tuple] = {}
         self._bound: dict[str, tuple[Value, Sizes]] = {}
         self._weight_id: dict[tuple, int] = {}
         self._readers: defaultdict[str, list[Call | None]] = defaultdict(list)
@@ -30,7 +34,7 @@ class OnnxRecorder:
 
     def sizes(self, dims: Dims) -> Sizes:
         """The axes with the batch as `archgauge.graphs.layouts` has it."""
-        return (BATCH, *dims[1:]) if dims and dims[0] == self.batch else dims
+        return (BATCH, *dims[1:]) if dims and dims[0] == 1 else dims
 
     def result(self, call: Call, output: int = 0) -> Sizes:
         """The sizes of an output; one element where nothing can read it, as its shape is not known."""
@@ -70,12 +74,33 @@ class OnnxRecorder:
             self.bind(operand.name, value, own)
         return value
 
-    def layer(self, kind: Kind, value: Value, **state: Operand | None) -> int:
-        """Add a node with state; nodes that hold the same in the same way share a weight id."""
+    def layer(self, kind: Kind, value: Value, **state: Operand | None) -> int | None:
+        """Add a node with state, or return None when some of it belongs to others too.
+
+        Nodes that hold the same in the same way share a weight id. Normalisations do not lay claim to their scale and
+        shift: the new exporter keeps one of several that are equal.
+        """
         names = tuple((part, held.weight) for part, held in state.items() if held is not None and held.weight)
+        if not self._apart.isdisjoint(name for _, name in names):
+            return None
         attributes = (kind.operation, kind.kernel, kind.stride, kind.padding, kind.dilation, kind.groups, kind.extra)
-        weight_id = self._weight_id.setdefault((attributes, names), len(self._weight_id)) if names else -1
+        key = (attributes, names)
+        if kind.operation not in ("batch_norm", "layer_norm"):
+            self._claim([name for _, name in names], key)
+        weight_id = self._weight_id.setdefault(key, len(self._weight_id)) if names else -1
         return self.build.node(kind, (value,), weight_id)
+
+    def held_or_read(self, kind: Kind, value: Value, weight: Operand, bias: Operand | None) -> int:
+        """A node that holds its weight, or that reads it where it belongs to others too."""
+        node = self.layer(kind, value, weight=weight, bias=bias)
+        if node is not None:
+            return node
+        values = [value, self.exact(weight), *([self.exact(bias)] if kind.bias and bias is not None else [])]
+        inputs = (*kind.inputs, *map(self.build.shape, values[1:]))
+        return self.build.node(replace(kind, inputs=inputs), values)
+
+    def _claim(self, names: list[str], key: tuple) -> None:
+        self.conflicts.update(name for name in names if self._owner.setdefault(name, key) != key)
 
     def only_reader(self, call: Call) -> Call | None:
         """The one call that reads the result, where there is just one and it is no output of the network."""
@@ -99,5 +124,6 @@ class OnnxRecorder:
         )
         weight_id = -1
         if operand.weight is not None:
+            self._claim([operand.weight], ("constant", operand.weight))
             weight_id = self._weight_id.setdefault(("constant", operand.weight), len(self._weight_id))
         return self.build.node(Kind("constant", (), (shape,), extra=extra), (), weight_id)

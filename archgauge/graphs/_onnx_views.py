@@ -6,6 +6,7 @@ from archgauge.graphs._onnx_calls import (
     Handler,
     as_other,
     first_operand,
+    held_or_other,
     keep_axes,
     operand_at,
     padding_around,
@@ -90,7 +91,7 @@ def _gather(run: OnnxRecorder, call: Call) -> None:
     if x.weight and axis == 0 and len(x.dims) == 2 and not places.constant:
         shapes = (shape_of(run.sizes(places.dims)),), (shape_of(run.result(call)),)
         kind = Kind("embedding", *shapes, extra=as_extra(rows=x.dims[0]))
-        return run.bind(call.outputs[0], run.layer(kind, run.exact(places), weight=x), run.result(call))
+        return held_or_other(run, call, kind, run.exact(places), run.result(call), weight=x)
     if x.constant or places.value is None or places.dims:
         return as_other(run, call)
     place = int(places.value) % x.dims[axis]

@@ -1,12 +1,19 @@
 """From an ONNX file to its computation graph, in the same terms as `archgauge.graphs.trace`.
 
-Initializers are weights, and nodes that read the same ones in the same way share them. What a file cannot say, or says
-otherwise than the PyTorch model that it was exported from:
+Initializers are weights, and nodes that read the same ones in the same way share them; one that is read in several
+ways is a constant that the nodes read, counted once. The graph is that of the file exported with batch 1: a batch of
+more is followed through all shapes. What a file cannot say, or says otherwise than the PyTorch model that it was
+exported from:
 - In evaluation mode `torch.onnx.export` folds a batch normalisation into the convolution before it, which then has a
   bias. With `dynamo=False, training=TrainingMode.TRAINING, do_constant_folding=False` and with
   `dynamo=True, optimize=False` it stays.
 - `dynamo=True` drops a bias that is all zeros, and keeps one of several initializers of equal values. Normalisations
   share weights only where they share their running statistics, too; other layers initialised equal look shared.
+- So a `MultiheadAttention` whose biases are still zero has fewer parameters when it comes from `dynamo=True`; and one
+  more, as the factor of its products is an initializer with an axis there.
+- An embedding tied to an output layer that an exporter has folded to a second, transposed initializer is found by its
+  values; where these are in a file beside that is missing, both count.
+- LSTM, GRU and RNN are one node "other" each, with all their parameters and no multiply-adds; a trace unrolls them.
 - SiLU is exported as a product with a sigmoid. Such a product is read as silu, also where the model was written so.
 - Exporters leave out what reaches no output, and sometimes what zeros alone reach.
 - The older exporter computes equal operations on one value once: two ReLUs of one tensor are one.
@@ -46,7 +53,8 @@ def load_onnx(path: str | Path, kinds: KindTable | None = None) -> Graphs:
 
     Raises:
         FormatError: when the file is no whole ONNX model, keeps weights outside its folder, or reads what is not there.
-        GraphError: when a shape is not known, an axis other than the batch is dynamic, or there is control flow.
+        GraphError: when a shape is not known, an axis other than the batch is dynamic, there is control flow, or it
+            cannot be told where the samples of a file's batch are.
     """
     path = Path(path)
     try:
@@ -62,7 +70,16 @@ def load_onnx(path: str | Path, kinds: KindTable | None = None) -> Graphs:
 
 
 def _imported(network: Network, kinds: KindTable) -> Graphs:
-    run = OnnxRecorder(network, GraphBuilder(kinds))
+    apart: frozenset[str] = frozenset()
+    while True:
+        run = OnnxRecorder(network, GraphBuilder(kinds), apart)
+        graph = _recorded(network, run)
+        if run.conflicts <= apart:
+            return graph
+        apart |= run.conflicts
+
+
+def _recorded(network: Network, run: OnnxRecorder) -> Graphs:
     for operand in network.inputs:
         sizes = run.sizes(operand.dims)
         extra = as_extra(batched=None if sizes[:1] == (BATCH,) else False, dtype=operand.dtype)
