@@ -1,12 +1,16 @@
 """What families share: checked samples, specs and labels."""
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from archgauge.errors import ConfigError, SpecError, TableError
+from archgauge.graphs.graph import Graphs
+from archgauge.graphs.operations import Kind
 from archgauge.schemas import ARCHITECTURES, LABELS
 
 
@@ -49,6 +53,52 @@ def distinct(n: int, draw: Callable[[], str], family: str, size: int | None = No
                 remedy="Ask for fewer architectures.",
             )
     return list(drawn)
+
+
+_NOT_A_NUMBER = -1e8  # NASLib's stand-in
+
+
+def published_columns(path: Path, arch_ids: Sequence[str], table: pa.Table, columns: Mapping[str, str]) -> pa.Table:
+    """(arch_id, proxy, value) of columns of proxies, signs as published, null where a score was no number.
+
+    Args:
+        table: one row for each of `arch_ids`; a null is a score that was not computed, and is left out.
+        columns: proxy -> name of its column.
+
+    Raises:
+        TableError: when a value is not finite.
+    """
+    parts = []
+    for proxy, column in columns.items():
+        part = pa.table({"arch_id": arch_ids, "proxy": [proxy] * len(arch_ids), "value": table[column]})
+        part = part.filter(pc.is_valid(part["value"]))
+        if not pc.all(pc.is_finite(part["value"])).as_py():
+            raise TableError(
+                f"the published column {column}",
+                where=path,
+                expected="finite numbers",
+                got="NaN or infinity",
+                remedy="The file is damaged: fetch it again.",
+            )
+        number = pc.not_equal(part["value"], _NOT_A_NUMBER)
+        parts.append(part.set_column(2, "value", pc.if_else(number, part["value"], pa.scalar(None, pa.float64()))))
+    return pa.concat_tables(parts)
+
+
+def table_flops(graphs: Graphs) -> np.ndarray:
+    """(B,) int64: what the collected tables of NAS-Bench-201 and NAS-Bench-301 call FLOPs.
+
+    MACs, and for each output element 1 of a ReLU, 1 or (affine) 2 of a batch norm, the kernel's area of a pool, and 81
+    for each channel of the global pool over 8x8.
+    """
+    counts = np.array([kind.macs + _extra_flops(kind) for kind in graphs.kinds], np.int64)
+    return np.add.reduceat(counts[graphs.kind], graphs.node_offset[:-1])
+
+
+def _extra_flops(kind: Kind) -> int:
+    area = kind.kernel[0] * kind.kernel[1]
+    each = {"relu": 1, "batch_norm": 1 + kind.affine, "max_pool": area, "avg_pool": area, "global_avg_pool": 81}
+    return each.get(kind.operation, 0) * math.prod(kind.outputs[0]) if kind.outputs else 0
 
 
 def bad_spec(family: str, spec: object, expected: str) -> SpecError:

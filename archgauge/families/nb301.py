@@ -178,21 +178,8 @@ def operation_graph(name: str) -> Graphs:
     return build.finish()
 
 
-def table_flops(graphs: Graphs) -> np.ndarray:
-    """(B,) int64: what the collected table calls flops, on graphs of the skeleton "naslib".
-
-    MACs, and 1 for each output element of a ReLU, 1 or (affine) 2 of a batch norm, 9 of a pool, and 81 for each
-    channel of the global pool over 8x8.
-    """
-    counts = np.array([kind.macs + _extra_flops(kind) for kind in graphs.kinds], np.int64)
-    return np.add.reduceat(counts[graphs.kind], graphs.node_offset[:-1])
-
-
-def _extra_flops(kind) -> int:
-    height, width, channels = kind.outputs[0] if kind.outputs else (0, 0, 0)
-    each = {"relu": 1, "batch_norm": 1 + kind.affine, "max_pool": 9, "avg_pool": 9, "global_avg_pool": 81}
-    return each.get(kind.operation, 0) * height * width * channels
-
+table_flops = _common.table_flops
+"""What the collected table calls flops, on graphs of the skeleton "naslib"."""
 
 # Native forms
 
@@ -285,6 +272,24 @@ def published_costs(path: Path) -> pa.Table:
     arch_ids = [f"{FAMILY}/{from_compact(text)}" for text in table["arch_compact"].to_pylist()]
     counts = [pc.cast(pc.round(pc.multiply(table[name], 1e6)), pa.int64()) for name in ("params", "flops")]
     return pa.table([arch_ids, *counts], names=["arch_id", "params", "macs"])
+
+
+_PROXIES = ("epe_nas", "fisher", "grad_norm", "grasp", "jacov", "l2_norm", "plain", "snip", "synflow")
+_PROXY_COLUMNS = {name: name for name in _PROXIES} | {"naswot": "nwot"}
+
+
+def published_proxies(path: Path) -> pa.Table:
+    """(arch_id, proxy, value) of the collected table: NASLib's zero-cost proxies, on its own skeleton ("naslib").
+
+    Signs are as published; the values of synflow are logarithms. The column of zen is empty.
+
+    Raises:
+        TableError: when a column is absent, or a value is not finite.
+    """
+    columns = [(column, pa.float64()) for column in _PROXY_COLUMNS.values()]
+    table = read_table(path, pa.schema([("arch_compact", pa.large_string()), *columns]))
+    arch_ids = [f"{FAMILY}/{from_compact(text)}" for text in table["arch_compact"].to_pylist()]
+    return _common.published_columns(path, arch_ids, table, _PROXY_COLUMNS)
 
 
 def _read_runs(path: Path) -> pa.Table:

@@ -9,6 +9,9 @@ A proxy is a module of this package with
 - `images`: (B, C, H, W) float32; `labels`: (B,) int64 class indices.
 - `rng`: the source of all randomness of the proxy itself; most use none.
 
+A proxy of the weights and the gradient of the loss alone also has `of_gradient(own, gradient)`, both by node, so that
+several share one backward pass.
+
 It returns what each node of the graph contributes; the score of the network is their sum, higher is better. A proxy
 that is no sum over nodes returns one value under `WHOLE`. A network without the operations that a proxy looks at has
 no score: no node contributes. Values may be NaN or infinite; the runner counts these.

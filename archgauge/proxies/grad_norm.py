@@ -12,5 +12,10 @@ from archgauge.proxies._network import Score, gradients, loss, weights
 
 def score(network: RealisedGraph, images: Tensor, labels: Tensor, rng: torch.Generator) -> Score:
     """Norm of each layer's gradient; see `_network` for the arguments."""
-    gradient = gradients(loss(network, images, labels), weights(network))
-    return {node: value.norm().item() for node, value in gradient.items()}
+    own = weights(network)
+    return of_gradient(own, gradients(loss(network, images, labels), own))
+
+
+def of_gradient(own: dict[int, Tensor], gradient: dict[int, Tensor]) -> Score:
+    """The same of the weights by node, and dL/dw."""
+    return {node: gradient[node].norm().item() for node in own}

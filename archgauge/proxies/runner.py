@@ -20,7 +20,7 @@ from archgauge.graphs.graph import INDEX, Graphs
 from archgauge.graphs.operations import KindTable
 from archgauge.graphs.tables import iter_graphs, read_kinds
 from archgauge.proxies._images import CIFAR10_SHAPE, Batch, batch_files, cifar10_batch, random_batch, shapes
-from archgauge.proxies._network import Score, initialised
+from archgauge.proxies._network import Score, gradients, initialised, loss, weights
 from archgauge.schemas import PROXIES
 from archgauge.workers import Workers
 
@@ -57,16 +57,24 @@ def names() -> list[str]:
 def node_scores(graph: Graphs, recipe: Recipe) -> dict[str, Score]:
     """What each node contributes to each proxy, each on its own copy of one initialised network.
 
+    Proxies that have a function `of_gradient` read one gradient of the loss.
+
     Raises:
         ConfigError: when there is no proxy of that name or CIFAR-10 does not fit the network.
         GraphError: when the network is no classifier of one image.
     """
     batch = _batch(graph, recipe)
+    sharing = [name for name in recipe.proxies if name in choices("archgauge.proxies", "of_gradient")]
     found = {}
-    for name in recipe.proxies:
+    if sharing:
+        network = initialised(graph, recipe.seed)
+        own = weights(network)
+        gradient = gradients(loss(network, batch.images, batch.labels), own)
+        found = {name: _proxy(name).of_gradient(own, gradient) for name in sharing}
+    for name in set(recipe.proxies) - set(sharing):
         network, rng = initialised(graph, recipe.seed), torch.Generator().manual_seed(recipe.seed)
         found[name] = _proxy(name).score(network, batch.images, batch.labels, rng)
-    return found
+    return {name: found[name] for name in recipe.proxies}
 
 
 def compute(

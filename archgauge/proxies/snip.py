@@ -13,5 +13,9 @@ from archgauge.proxies._network import Score, gradients, loss, weights
 def score(network: RealisedGraph, images: Tensor, labels: Tensor, rng: torch.Generator) -> Score:
     """Sum of |g w| of each layer; see `_network` for the arguments."""
     own = weights(network)
-    gradient = gradients(loss(network, images, labels), own)
+    return of_gradient(own, gradients(loss(network, images, labels), own))
+
+
+def of_gradient(own: dict[int, Tensor], gradient: dict[int, Tensor]) -> Score:
+    """The same of the weights by node, and dL/dw."""
     return {node: (gradient[node] * weight).abs().sum().item() for node, weight in own.items()}
