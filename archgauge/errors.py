@@ -53,5 +53,9 @@ class PredictorError(ArchgaugeError):
     """A predictor was given labels or inputs that it cannot learn from."""
 
 
+class BundleError(ArchgaugeError):
+    """A predictor bundle is corrupt, truncated, hostile, or of another version."""
+
+
 class DeviceError(ArchgaugeError):
     """A device could not be leased."""

@@ -54,6 +54,14 @@ _SPEC = re.compile(r"(pytorchcv):(\w+)|(torchvision):(\w+)@(\d{1,4})")
 _DATA_SET = re.compile(r"_(cifar10|cifar100|svhn)$")
 _OTHER_WEIGHTS = re.compile(r"^(efficientnet_b\d)[bc]$")
 _SMALLEST_PIXELS = 32
+_STEMS = (
+    ("inception", "inception"),
+    ("resne", "resnet"),
+    ("wrn", "resnet"),
+    *((stem, stem) for stem in ("vgg", "densenet", "senet", "mobilenet", "shufflenet", "nasnet", "regnet", "squeeze")),
+    *((stem, stem) for stem in ("drn", "alexnet", "zfnet", "hrnet", "scnet", "airne")),
+)
+"""Part of a network's name -> its family of models; the first that fits counts."""
 
 REMOTES: dict[str, Remote] = {}
 """None: the packages are installed, not fetched."""
@@ -126,6 +134,20 @@ def groups(arch_ids: Sequence[str], live_hashes: Sequence[str]) -> list[str]:
             one, other = sorted((root(node), root(first.setdefault(key, node))))
             parent[other] = one
     return [_base(arch_ids[root(node)]) for node in range(len(arch_ids))]
+
+
+def model_families(arch_ids: Sequence[str]) -> list[str]:
+    """The family of models that each network belongs to, told by its name: "resnet", "mobilenet", "regnet".
+
+    A name that holds one of `_STEMS` is of that family, whatever stands before and behind (preresnet18, seresnext50
+    and wrn50_2 are residual networks); any other is of the family of its first letters.
+    """
+    names = [_base(arch_id).rpartition("/")[2] for arch_id in arch_ids]
+    return [next((family for stem, family in _STEMS if stem in name), _letters(name)) for name in names]
+
+
+def _letters(name: str) -> str:
+    return re.split(r"[^a-z]", name)[0] or name
 
 
 def _base(arch_id: str) -> str:

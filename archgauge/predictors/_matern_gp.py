@@ -1,9 +1,10 @@
 """Gaussian process regression of accuracies with an isotropic Matern-3/2 kernel: few labels, features of any kind."""
 
+from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
@@ -52,14 +53,40 @@ class PercentGp:
         self.standard_ = Standardiser.fit(features)
         target = error_logs(accuracy_pct)
         self.offset_, self.scale_ = target.mean(), target.std() or 1.0
-        self.model_ = MaternGp().fit(self._placed(features), (target - self.offset_) / self.scale_)
+        self.model_ = MaternGp().fit(self.placed(features), (target - self.offset_) / self.scale_)
         return self
 
     def predict_target(self, features: np.ndarray) -> np.ndarray:
         """Predict on the scale that is learnt, -log(101 - accuracy): (N, F) -> (N,)."""
-        return self.model_.predict(self._placed(features)) * self.scale_ + self.offset_
+        return self.model_.predict(self.placed(features)) * self.scale_ + self.offset_
 
-    def _placed(self, features: np.ndarray) -> np.ndarray:
+    def deviation(self, features: np.ndarray) -> np.ndarray:
+        """Posterior standard deviation of a label on the scale that is learnt, noise included: (N, F) -> (N,)."""
+        return self.model_.deviation(self.placed(features)) * self.scale_
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What was learnt, as arrays, but for the features of the training rows."""
+        standard = self.standard_
+        return {
+            "standard": np.stack([standard.centre, standard.spread, standard.varying]),
+            "target": np.array([self.offset_, self.scale_]),
+            "logs": self.model_.logs_,
+            "weights": self.model_.weights_,
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, np.ndarray], features: np.ndarray) -> Self:
+        """The fitted regression of a `state` and the features (n, F) that it was fitted on: equal to the bit."""
+        gp = cls()
+        centre, spread, varying = state["standard"]
+        gp.standard_ = Standardiser(centre, spread, varying.astype(bool))
+        gp.offset_, gp.scale_ = state["target"]
+        gp.model_ = MaternGp()
+        gp.model_.logs_, gp.model_.weights_ = state["logs"], state["weights"]
+        gp.model_.features_ = gp.placed(features)
+        return gp
+
+    def placed(self, features: np.ndarray) -> np.ndarray:
         """Standardised features over the root of their number: unrelated rows lie some sqrt(2) apart."""
         return self.standard_(features) / np.sqrt(max(1, self.standard_.varying.sum()))
 
@@ -100,6 +127,14 @@ class MaternGp:
         return np.concatenate(
             [_kernel(_distance(chunk, self.features_), self.logs_)[0] @ self.weights_ for chunk in chunks]
         )
+
+    def deviation(self, features: np.ndarray) -> np.ndarray:
+        """Posterior standard deviation of a label, noise included: (N, F) -> (N,)."""
+        known = _kernel(_distance(self.features_, self.features_), self.logs_)[0]
+        across = _kernel(_distance(features, self.features_), self.logs_)[0]
+        explained = solve_triangular(_factor(known, self.logs_), across.T, lower=True)
+        prior = np.exp(2 * self.logs_[1]) + np.exp(2 * self.logs_[2])
+        return np.sqrt(prior - (explained**2).sum(axis=0))
 
 
 def _loss(logs: np.ndarray, distance: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:

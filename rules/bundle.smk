@@ -1,0 +1,32 @@
+rule bundle:
+    input:
+        graphs=f"results/graphs/{config['bundle']['family']}.parquet",
+        kinds=f"results/graphs/{config['bundle']['family']}.kinds.parquet",
+        labels=f"results/labels/{config['bundle']['family']}.parquet",
+    output:
+        bundle="results/bundle/archgauge.bundle",
+        card=report(
+            "results/bundle/card.md",
+            caption="captions/bundle.rst",
+            category="Ranking anyone's models",
+        ),
+    log:
+        "results/logs/bundle.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
+    params:
+        family=config["bundle"]["family"],
+        settings={
+            key: value for key, value in config["bundle"].items() if key != "family"
+        },
+        code=fingerprint(
+            workflow.basedir,
+            [
+                "workflow_scripts/bundle.py",
+                f"archgauge.families.{config['bundle']['family']}",
+            ],
+        ),
+    script:
+        "../workflow_scripts/bundle.py"
