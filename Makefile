@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(TABLES_DIR),--config tables_dir=$(abspath $(TABLES_DIR)))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test setup bench lint clean datasheets
+.PHONY: run bars test setup bench lint clean datasheets
 
 run: setup
 	@$(SNAKEMAKE)
@@ -19,6 +19,11 @@ results/report.html: $(wildcard results/tables/*.md results/figures/*.svg)
 
 datasheets: setup
 	@$(SNAKEMAKE) -- datasheets gennape_table2 gennape_figure2 transferable_table5
+
+# GENNAPE's tables of transfers at the sizes of profiles/bars, beside the default results: TABLES_DIR names the labels.
+bars: setup
+	@mkdir -p results/bars
+	@$(SNAKEMAKE) --workflow-profile profiles/bars --directory results/bars -- bars
 
 test: setup
 	@$(BIN)/python -m pytest

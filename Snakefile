@@ -22,10 +22,13 @@ include: "rules/data.smk"
 include: "rules/datasheets.smk"
 include: "rules/representation.smk"
 include: "rules/prediction.smk"
+include: "rules/bundle.smk"
+include: "rules/transfer.smk"
 include: "rules/evaluation.smk"
 include: "rules/search.smk"
 include: "rules/figures.smk"
 include: "rules/papers.smk"
+include: "rules/proxies.smk"
 include: "rules/tracking.smk"
 
 
@@ -34,6 +37,7 @@ rule all:
     input:
         expand("results/tables/{table}.md", table=TABLES + SEARCHES),
         expand("results/figures/{figure}.svg", figure=FIGURES + SEARCHES),
+        BUNDLES,
         "results/tracking/database.ready",
 
 

@@ -1,6 +1,6 @@
 """What the rules ask of the configuration, which `archgauge.config_check.check` has checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,22 @@ def has_labels(config: Config, family: str) -> bool:
 
 def can_run(config: Config, experiment: str) -> bool:
     """Whether the labels of all families of an experiment can be had."""
+    return all(has_labels(config, family) for family in families_of(config, experiment))
+
+
+def families_of(config: Config, experiment: str) -> list[str]:
+    """The family that an experiment predicts, and the one that its predictors come from where there is one."""
     settings = config["experiments"][experiment]
-    return all(has_labels(config, settings[key]) for key in ("family", "source") if key in settings)
+    source = settings.get("source")
+    if settings["protocol"] == "transfer":  # its source is an experiment
+        source = config["experiments"][source]["family"]
+    return [settings["family"]] + ([source] if source else [])
+
+
+def by_default(config: Config, experiment: str) -> bool:
+    """Whether the default workflow makes an experiment: transfers and their sources are asked for by name."""
+    protocol = config["experiments"][experiment]["protocol"]
+    return protocol not in ("source", "transfer") and can_run(config, experiment)
 
 
 def sizes(config: Config, experiment: str, predictor: str) -> list[int]:
@@ -72,7 +86,7 @@ def label_files(config: Config, family: str) -> list[str]:
             remedy="Set tables_dir to the folder of collected tables, or name another source.",
         )
     if labels["source"] == "tables":
-        return [_collected(config, family)]
+        return [collected_table(config, family)]
     if labels["path"] is not None:
         return [labels["path"]]
     remote = remotes(family).get(labels["source"])
@@ -121,13 +135,16 @@ def population_tables(config: Config, predictor: str, family: str) -> dict[str, 
         tables["memberships"] = f"results/memberships/{settings['clustering']}/{family}.parquet"
     if "structure" in needs:
         tables["structures"] = f"results/structures/{family}.parquet"
+    if "proxies" in needs:
+        chosen = f"published/{family}" if settings["proxies"] == "published" else settings["proxies"]
+        tables["proxies"] = f"results/proxies/{chosen}.parquet"
     return tables
 
 
 def learnt_from(config: Config, experiment: str) -> str:
     """The family whose labels an experiment's predictors learn from."""
     settings = config["experiments"][experiment]
-    return settings.get("source", settings["family"])
+    return settings["source"] if settings["protocol"] == "zero_shot" else settings["family"]
 
 
 def split_graphs(config: Config, experiment: str) -> list[str]:
@@ -148,7 +165,9 @@ def split_settings(config: Config, experiment: str) -> dict[str, Any]:
         "family": learnt_from(config, experiment),
         "label": settings.get("source_label", settings["label"]),
         "minimum_label": settings.get("minimum_label"),
-        "splits": max(_splits(settings, size) for size in settings["n_train"]),
+        "splits": None
+        if settings["protocol"] == "source"
+        else max(_splits(settings, size) for size in settings["n_train"]),
         "seed": settings["seed"],
     }
 
@@ -198,14 +217,19 @@ def evaluate_settings(config: Config, experiment: str) -> dict[str, Any]:
     return {
         "experiment": experiment,
         "family": settings["family"],
+        "cells": has_member(settings["family"], "cell"),
         "label": settings["label"],
         "metrics": list(settings["metrics"]),
-        "in_percent": [
-            name for name in settings["predictors"] if predicts_percent(config["predictors"][name]["module"])
-        ],
-        "learnt_from_family": settings["protocol"] == "few_label",
+        "in_percent": in_percent(config, settings["predictors"]),
+        "learnt_from_family": settings["protocol"] != "zero_shot",
         "backend": config["message_passing"],
     }
+
+
+def in_percent(config: Config, predictors: Iterable[str]) -> list[str]:
+    """Those of some predictors whose predictions are accuracies; an ensemble's are not."""
+    modules = {name: config["predictors"][name].get("module") for name in predictors}
+    return [name for name, module in modules.items() if module is not None and predicts_percent(module)]
 
 
 def table_settings(config: Config, table: str) -> dict[str, Any]:
@@ -214,8 +238,10 @@ def table_settings(config: Config, table: str) -> dict[str, Any]:
     experiment = config["experiments"][settings["experiment"]]
     return {
         **plain(settings),
+        "clusterings": clusterings_of(config, experiment["predictors"]),
+        "in_percent": in_percent(config, experiment["predictors"]),
         "headline": experiment["headline"],
-        "published": plain(settings.get("published", [])),
+        "published": [{"n_train": settings["n_train"][0], **plain(one)} for one in settings.get("published", [])],
         "notes": {
             name: config["predictors"][name]["note"]
             for name in experiment["predictors"]
@@ -227,12 +253,18 @@ def table_settings(config: Config, table: str) -> dict[str, Any]:
     }
 
 
+def clusterings_of(config: Config, predictors: Iterable[str]) -> dict[str, str]:
+    """The clusterings that predictors read memberships of, each with the predictor's title."""
+    chosen = (config["predictors"][name] for name in predictors)
+    return {one["title"]: one["clustering"] for one in chosen if "clustering" in one}
+
+
 def datasheet_splits(config: Config, family: str) -> dict[str, list[int]]:
     """The experiments that learn from a family's labels, with their training sizes."""
     return {
         name: list(experiment["n_train"])
         for name, experiment in config["experiments"].items()
-        if can_run(config, name) and learnt_from(config, name) == family
+        if by_default(config, name) and learnt_from(config, name) == family
     }
 
 
@@ -264,7 +296,12 @@ def family_table_settings(config: Config, paper: str) -> dict[str, Any]:
     }
 
 
-def _collected(config: Config, family: str) -> str:
+def collected_table(config: Config, family: str) -> str:
+    """The file of a family in the folder of collected tables.
+
+    Raises:
+        ConfigError: when it is not there.
+    """
     path = Path(config["tables_dir"]) / collected_file(family)
     if not path.is_file():
         raise ConfigError(

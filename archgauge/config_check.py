@@ -16,6 +16,7 @@ from archgauge.config import Config, plain, sampled, sizes
 from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
 from archgauge.fingerprint import choices
+from archgauge.proxy_config import PAPERS
 from archgauge.signatures import (
     Keywords,
     family_keywords,
@@ -27,6 +28,7 @@ from archgauge.signatures import (
     needs_of,
     remotes,
 )
+from archgauge.transfer_config import transfer_choices
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
@@ -34,6 +36,7 @@ PLUGINS = {
     "family": ("archgauge.families", "to_graph"),
     "predictor": ("archgauge.predictors", "Predictor"),
     "strategy": ("archgauge.search", "search"),
+    "proxy": ("archgauge.proxies", "score"),
 }
 """What is found by name: the package, and the member that makes a module one of its choices."""
 
@@ -61,6 +64,7 @@ def check(config: Config) -> None:
             _choice(f"families.{name}.labels.source", family["labels"]["source"], label_sources(name))
             _check_path(f"families.{name}.labels.path", name, family["labels"])
         _check_sample(f"families.{name}", name, config)
+    _check_bundle(config)
     _check_encoders(config)
     _check_predictors(config)
     for name, experiment in config["experiments"].items():
@@ -71,9 +75,15 @@ def check(config: Config) -> None:
         _check_table(f"tables.{name}", table, config)
     for name, figure in config["figures"].items():
         _check_figure(f"figures.{name}", figure, config)
+    for name, chosen in config["proxies"].items():
+        _check_proxies(f"proxies.{name}", chosen, config)
+    for where, name, known in transfer_choices(config):
+        _choice(where, name, known)
     for name, paper in config["papers"].items():
         for family in paper["families"]:
             _choice(f"papers.{name}.families", family, config["families"])
+        if name in PAPERS:
+            _check_proxy_paper(f"papers.{name}", paper, config)
 
 
 def _check_path(where: str, family: str, labels: Config) -> None:
@@ -141,6 +151,20 @@ def _rule(error: jsonschema.ValidationError) -> str:
     return f"{error.validator} {error.validator_value}"
 
 
+def _check_bundle(config: Config) -> None:
+    family = config["bundle"]["family"]
+    _choice("bundle.family", family, config["families"])
+    missing = [member for member in ("groups", "model_families") if not has_member(family, member)]
+    if missing:
+        raise ConfigError(
+            "the family of the predictor bundle",
+            where="bundle.family",
+            expected="a module with groups and model_families, which say what a split must not separate",
+            got=f"{family}, without {' and '.join(missing)}",
+            remedy="Name another family, or add the functions to its module.",
+        )
+
+
 def _check_encoders(config: Config) -> None:
     shape = fields("archgauge.encoders.graph_encoder", "GraphEncoderConfig")
     training = fields("archgauge.pretraining.trainer", "PretrainingConfig")
@@ -169,9 +193,16 @@ def _check_heads(where: str, shape: Config) -> None:
 
 def _check_predictors(config: Config) -> None:
     for name, predictor in config["predictors"].items():
+        if "members" in predictor:
+            continue
         where = f"predictors.{name}"
         _choice(f"{where}.module", predictor["module"], choices(*PLUGINS["predictor"]))
-        for key, known in (("encoder", config["encoders"]), ("clustering", config["clusterings"])):
+        one_batch = [name for name, chosen in config["proxies"].items() if len(chosen["batch_sizes"]) == 1]
+        choosable = {
+            **{key: config[f"{key}s"] for key in ("encoder", "clustering")},
+            "proxies": ["published", *one_batch],
+        }
+        for key, known in choosable.items():
             if key in predictor:
                 _choice(f"{where}.{key}", predictor[key], known)
         _check_needs(where, predictor)
@@ -184,22 +215,26 @@ def _check_predictors(config: Config) -> None:
 
 def _check_needs(where: str, predictor: Config) -> None:
     needs = needs_of(predictor["module"])
-    for key, column in (("encoder", "embedding"), ("clustering", "membership")):
+    for key, column, read in (
+        ("encoder", "embedding", "an embedding"),
+        ("clustering", "membership", "memberships"),
+        ("proxies", "proxies", "scores of proxies"),
+    ):
         if (column in needs) != (key in predictor):
             does, number = ("reads", "a") if column in needs else ("does not read", "no")
             raise ConfigError(
                 "the inputs of a predictor",
                 where=f"{where}.{key}",
-                expected=f"{number} key {key}, because the module {predictor['module']} {does} an {column}",
+                expected=f"{number} key {key}, because the module {predictor['module']} {does} {read}",
                 got=repr(predictor.get(key)),
-                remedy=f"Name one of the configured {key}s." if column in needs else f"Take the key {key} out.",
+                remedy="Name one that is configured." if column in needs else f"Take the key {key} out.",
             )
 
 
 def _check_experiment(where: str, experiment: Config, config: Config) -> None:
-    for key in ("family", "source"):
-        if key in experiment:
-            _choice(f"{where}.{key}", experiment[key], config["families"])
+    _choice(f"{where}.family", experiment["family"], config["families"])
+    if experiment["protocol"] == "zero_shot":
+        _choice(f"{where}.source", experiment["source"], config["families"])
     for predictor in experiment["predictors"]:
         _choice(f"{where}.predictors", predictor, config["predictors"])
         if not sizes(config, where.partition(".")[2], predictor):
@@ -252,6 +287,26 @@ def _check_search(where: str, search: Config, config: Config) -> None:
             got=f"the name of one of the {taken[0]}",
             remedy="Rename one of the two.",
         )
+
+
+def _check_proxies(where: str, chosen: Config, config: Config) -> None:
+    _choice(f"{where}.family", chosen["family"], config["families"])
+    _check_keywords(f"{where}.graph", chosen.get("graph", {}), family_keywords(chosen["family"]))
+    for proxy in chosen["proxies"]:
+        _choice(f"{where}.proxies", proxy, choices(*PLUGINS["proxy"]))
+
+
+def _check_proxy_paper(where: str, paper: Config, config: Config) -> None:
+    for family, entry in paper["families"].items():
+        if "proxies" in entry:
+            fitting = [name for name, chosen in config["proxies"].items() if chosen["family"] == family]
+            _choice(f"{where}.families.{family}.proxies", entry["proxies"], fitting)
+    for entry in paper.get("learnt", []):
+        _choice(f"{where}.learnt.family", entry["family"], paper["families"])
+        _choice(f"{where}.learnt.experiment", entry["experiment"], config["experiments"])
+        experiment = config["experiments"][entry["experiment"]]
+        _choice(f"{where}.learnt.predictor", entry["predictor"], experiment["predictors"])
+        _choice(f"{where}.learnt.n_train", entry["n_train"], experiment["n_train"])
 
 
 def _check_figure(where: str, figure: Config, config: Config) -> None:

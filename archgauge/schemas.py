@@ -98,6 +98,9 @@ PREDICTIONS = pa.schema(
         ("predicted", pa.float64()),
     ]
 )
+SCORES = PREDICTIONS.append(pa.field("score", pa.float64()))
+"""PREDICTIONS of a transfer. The score, unlike a rank, does not depend on who else is predicted; it has no unit."""
+
 TRACES = pa.schema([("strategy", _name), ("seed", pa.int32()), ("step", pa.int32()), ("arch_id", pa.string())])
 METRICS = pa.schema(
     [

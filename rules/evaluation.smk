@@ -1,9 +1,6 @@
 rule evaluate:
     input:
-        predictions=lambda w: [
-            f"results/predictions/{w.experiment}/{predictor}.parquet"
-            for predictor in config["experiments"][w.experiment]["predictors"]
-        ],
+        predictions=lambda w: prediction_files(config, w.experiment),
         splits="results/splits/{experiment}.parquet",
         labels=lambda w: f"results/labels/{config['experiments'][w.experiment]['family']}.parquet",
         architectures=lambda w: f"results/architectures/{config['experiments'][w.experiment]['family']}.parquet",
@@ -32,6 +29,12 @@ rule evaluate:
 rule table:
     input:
         metrics=lambda w: f"results/metrics/{config['tables'][w.table]['experiment']}.parquet",
+        clusters=lambda w: cluster_files(
+            config,
+            config["experiments"][config["tables"][w.table]["experiment"]][
+                "predictors"
+            ],
+        ),
     output:
         markdown=report(
             "results/tables/{table}.md",

@@ -1,7 +1,7 @@
 """Which experiments, tables and figures can be made, and the fingerprint of each rule's code."""
 
 from archgauge.config import (
-    can_run,
+    by_default,
     cluster_settings,
     clustered_embeddings,
     datasheet_settings,
@@ -18,6 +18,7 @@ from archgauge.config import (
     labelled_families,
     learnt_from,
     population_files,
+    population_tables,
     predict_modules,
     predict_settings,
     predicted_settings,
@@ -29,6 +30,24 @@ from archgauge.config import (
     table_settings,
 )
 from archgauge.fingerprint import fingerprint
+from archgauge.proxy_config import (
+    PAPERS,
+    can_score,
+    comparison_settings,
+    paper_experiments,
+    paper_published,
+    paper_sets,
+    paper_settings,
+    proxy_graph_options,
+    proxy_images,
+    proxy_labels,
+    proxy_modules,
+    proxy_settings,
+    published_files,
+    published_table,
+    sample_settings,
+    sampled_from,
+)
 from archgauge.search_config import (
     guide_of,
     guide_tables,
@@ -38,7 +57,23 @@ from archgauge.search_config import (
     search_settings,
 )
 
-EXPERIMENTS = [name for name in config["experiments"] if can_run(config, name)]
+from archgauge.transfer_config import (
+    cluster_files,
+    ensemble_members,
+    ensemble_models,
+    ensemble_settings,
+    experiments_of,
+    prediction_files,
+    predictors_with,
+    source_settings,
+    transfer_metrics,
+    transfer_modules,
+    transfer_settings,
+    transfer_table_settings,
+    transferred_files,
+)
+
+EXPERIMENTS = [name for name in config["experiments"] if by_default(config, name)]
 SEARCHES = [
     name
     for name, search in config["searches"].items()
@@ -55,8 +90,15 @@ FIGURES = [
     if figure.get("experiment") in (None, *EXPERIMENTS)
     and ("label_family" not in figure or has_labels(config, figure["label_family"]))
 ]
+BUNDLES = (
+    ["results/bundle/archgauge.bundle"]
+    if has_labels(config, config["bundle"]["family"])
+    else []
+)
 
 
 wildcard_constraints:
     table="|".join(config["tables"]) or "(?!)",
+    transfer_table="|".join(config["transfer_tables"]) or "(?!)",
     search="|".join(config["searches"]) or "(?!)",
+    proxies="|".join(config["proxies"]) or "(?!)",

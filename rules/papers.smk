@@ -84,3 +84,106 @@ rule transferable_table5:
         code=fingerprint(workflow.basedir, ["workflow_scripts/operations_table.py"]),
     script:
         "../workflow_scripts/operations_table.py"
+
+
+rule transferable_table1:
+    input:
+        proxies=[
+            f"results/proxies/{name}.parquet"
+            for name in paper_sets(config, "transferable_table1")
+        ],
+        graphs=[
+            f"results/proxies/graphs/{name}.parquet"
+            for name in paper_sets(config, "transferable_table1")
+        ],
+        labels=[
+            proxy_labels(config, name)
+            for name in paper_sets(config, "transferable_table1")
+        ],
+        whole=[
+            f"results/graphs/{family}.parquet"
+            for family in paper_published(config, "transferable_table1")
+        ],
+        published=[
+            f"results/proxies/published/{family}.parquet"
+            for family in paper_published(config, "transferable_table1")
+        ],
+        metrics=[
+            f"results/metrics/{experiment}.parquet"
+            for experiment in paper_experiments(config, "transferable_table1")
+        ],
+    output:
+        markdown=report(
+            "results/tables/transferable_table1.md",
+            caption="captions/transferable_table1.rst",
+            category="Tables",
+        ),
+        comma_separated="results/tables/transferable_table1.csv",
+        latex="results/tables/transferable_table1.tex",
+    log:
+        "results/logs/transferable_table1.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
+    params:
+        paper="transferable_table1",
+        settings=paper_settings(config, "transferable_table1"),
+        code=fingerprint(
+            workflow.basedir,
+            ["workflow_scripts/proxy_paper.py"]
+            + family_modules(config, "transferable_table1"),
+        ),
+    script:
+        "../workflow_scripts/proxy_paper.py"
+
+
+rule gennape_table1:
+    input:
+        proxies=[
+            f"results/proxies/{name}.parquet"
+            for name in paper_sets(config, "gennape_table1")
+        ],
+        graphs=[
+            f"results/proxies/graphs/{name}.parquet"
+            for name in paper_sets(config, "gennape_table1")
+        ],
+        labels=[
+            proxy_labels(config, name) for name in paper_sets(config, "gennape_table1")
+        ],
+        whole=[
+            f"results/graphs/{family}.parquet"
+            for family in paper_published(config, "gennape_table1")
+        ],
+        published=[
+            f"results/proxies/published/{family}.parquet"
+            for family in paper_published(config, "gennape_table1")
+        ],
+        metrics=[
+            f"results/metrics/{experiment}.parquet"
+            for experiment in paper_experiments(config, "gennape_table1")
+        ],
+    output:
+        markdown=report(
+            "results/tables/gennape_table1.md",
+            caption="captions/gennape_table1.rst",
+            category="Tables",
+        ),
+        comma_separated="results/tables/gennape_table1.csv",
+        latex="results/tables/gennape_table1.tex",
+    log:
+        "results/logs/gennape_table1.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
+    params:
+        paper="gennape_table1",
+        settings=paper_settings(config, "gennape_table1"),
+        code=fingerprint(
+            workflow.basedir,
+            ["workflow_scripts/proxy_paper.py"]
+            + family_modules(config, "gennape_table1"),
+        ),
+    script:
+        "../workflow_scripts/proxy_paper.py"

@@ -33,6 +33,8 @@ rule predict:
         predictions="results/predictions/{experiment}/{predictor}.parquet",
     log:
         "results/logs/predict/{experiment}/{predictor}.log",
+    wildcard_constraints:
+        experiment=experiments_of(config, "few_label", "zero_shot"),
     conda:
         "../envs/archgauge.yaml"
     resources:

@@ -19,6 +19,7 @@ rule pretrain:
         name="{encoder}",
         shape=lambda w: config["encoders"][w.encoder]["shape"],
         training=lambda w: config["encoders"][w.encoder]["training"],
+        most=lambda w: config["encoders"][w.encoder].get("graphs"),
         seed=lambda w: config["encoders"][w.encoder]["seed"],
         eigenvalues=config["spectrum"]["eigenvalues"],
         backend=config["message_passing"],

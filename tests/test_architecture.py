@@ -18,6 +18,7 @@ ROOMS = {
     "predictors": 3,
     "search": 4,
     "evaluation": 5,
+    "ranking": 6,
 }
 """Floor of each room: a module imports from its own room and from lower floors."""
 

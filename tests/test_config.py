@@ -57,6 +57,9 @@ def test_the_shipped_configurations_are_valid():
         ("families.nb201.sample", "many", "families.nb201.sample: expected type"),
         ("families.nb201.sample", 0, "families.nb201.sample: expected minimum 1"),
         ("families.nb999", SHIPPED["families"]["nb201"], r"families.nb999: expected one of .*nb101, nb201"),
+        ("bundle.family", "nb999", "bundle.family: expected one of nb101"),
+        ("bundle.family", "nb201", "bundle.family: expected a module with groups and model_families"),
+        ("bundle.level", 90, "bundle.level: expected maximum 0.99"),
         ("families.nb201.graph", {"skelton": "authors"}, "families.nb201.graph.skelton: expected one of skeleton"),
         ("message_passing", "pyg", "message_passing: expected enum"),
         ("encoders.random.shape", {"layers": 3}, "encoders.random.shape.layers: expected one of features"),
@@ -162,10 +165,10 @@ def test_a_table_of_the_users_own_needs_its_file(settings, message):
 
 
 def test_splits_read_graphs_where_a_family_has_groups():
-    config = changed("experiments.of_networks", {"family": "zoo"})
+    config = changed("experiments.of_networks", {"protocol": "few_label", "family": "zoo"})
     assert split_graphs(config, "of_networks") == ["results/graphs/zoo.parquet"]
     assert split_modules(config, "of_networks") == ["archgauge.families.zoo"]
-    config["experiments"]["of_networks"]["source"] = "nb201"
+    config["experiments"]["of_networks"] |= {"protocol": "zero_shot", "source": "nb201"}
     assert split_graphs(config, "of_networks") == split_modules(config, "of_networks") == []
 
 

@@ -40,6 +40,14 @@ def test_zero_shot_predictions_see_no_label_of_the_target(predictor, tmp_path):
     assert not {name for name in files if name.startswith("results/labels/")} - {"results/labels/nb101.parquet"}
 
 
+@pytest.mark.parametrize("predictor", ["gennape_cl_fcm_t", "gennape_fcm_pairs", "gennape_k_gnn", "macs"])
+def test_what_is_transferred_was_trained_on_labels_of_the_source_alone(predictor, tmp_path):
+    """A transfer's job reads the target's labels to fine-tune; tests/test_transfer.py shuffles them."""
+    files = needed_for(f"results/sources/nb101_source/{predictor}/0.pt", tmp_path)
+    assert {name for name in files if name.startswith("results/labels/")} == {"results/labels/nb101.parquet"}
+    assert not {name for name in files if "nb201" in name}
+
+
 def test_a_published_file_is_an_input_of_its_labels(tmp_path):
     """Another file of the same name, another set of labels: the rule runs again."""
     (tmp_path / "tables").mkdir()

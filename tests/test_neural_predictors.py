@@ -11,13 +11,14 @@ from scipy.stats import spearmanr
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from torch import nn
+from torch.nn.functional import mse_loss
 
 from archgauge.errors import PredictorError
 from archgauge.nn.heads import mlp
 from archgauge.predictors import _matern_gp as gp
 from archgauge.predictors import embedding_gp, fuzzy_ensemble, graph_gp, k_gnn, regressor, structural_gp
 from archgauge.predictors._matern_gp import error_logs
-from archgauge.predictors._neural import Target, predicted, train
+from archgauge.predictors._neural import Target, minimise, predicted
 from archgauge.predictors._standardiser import Standardiser
 from archgauge.predictors.population import Population
 
@@ -75,10 +76,10 @@ def test_training_follows_the_generator_and_reaches_the_least_squares_solution()
         with torch.no_grad():
             for part in network.parameters():
                 part.zero_()
-        train(
+        minimise(
             network,
-            lambda rows, network=network: network(x[rows]).squeeze(1),
-            y,
+            lambda rows, network=network: mse_loss(network(x[rows]).squeeze(1), y[rows]),
+            len(y),
             epochs=150,
             learning_rate=0.03,
             batch_size=16,

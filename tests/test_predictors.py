@@ -38,6 +38,7 @@ SMALL: dict[str, dict] = {
     "fuzzy_ensemble": {"epochs": 3},
     "pairwise": {"epochs": 3},
     "pairwise_fuzzy": {"epochs": 3},
+    "proxy": {"proxy": "snip"},
 }
 """Settings that make a predictor's tests fast, and those that it requires."""
 
@@ -86,6 +87,7 @@ def population(tmp_path_factory) -> Population:
         embedding=embedding,
         membership=membership,
         structure=read_matrix(folder / "structures.parquet", STRUCTURES, "structure"),
+        proxies=np.array([(score,) for score in rng.random(N_CELLS)], dtype=[("snip", np.float64)]),
         graphs=(store, np.arange(N_CELLS)),
     )
 
@@ -132,7 +134,7 @@ def test_constructor_stores_its_keywords_and_nothing_else(name):
 def test_needs_are_columns_of_a_population(name):
     needs = importlib.import_module(f"archgauge.predictors.{name}").Predictor.needs
     assert isinstance(needs, frozenset)
-    assert needs <= {"macs", "params", "cells", "embedding", "membership", "structure", "graphs"}
+    assert needs <= {"macs", "params", "cells", "embedding", "membership", "structure", "proxies", "graphs"}
 
 
 @every_predictor

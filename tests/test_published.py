@@ -14,7 +14,11 @@ def test_a_number_with_its_digits():
     assert published("transferable", "1", "CL-fine-tune", "NAS-Bench-201").value == 0.917
 
 
-@pytest.mark.parametrize("row", ["NB-201", "NB-201 w/ FT"])
+FAMILIES = ["NB-201", "NB-301", "PN", "OFA-MBv3", "OFA-RN", "HiAML", "Inception", "Two-Path"]
+ROWS = [f"{family}{tuned}" for family in FAMILIES for tuned in ("", " w/ FT")]
+
+
+@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("column", ["k-GNN", "GENNAPE"])
 @pytest.mark.parametrize(("short", "long"), [("5", "8"), ("6", "10, NDCG@10")])
 def test_the_short_tables_repeat_the_long_ones(row, column, short, long):
@@ -42,7 +46,23 @@ def test_tau_lies_below_rho(row, column):
 def test_unknown_places():
     with pytest.raises(ConfigError, match=r"a published table at published: expected .*gennape 8.*, got gennape 12"):
         published("gennape", "12", "NB-201", "CL")
-    with pytest.raises(ConfigError, match=r"a row .* gennape table 5: expected NB-201; NB-201 w/ FT, got NB-301"):
-        published("gennape", "5", "NB-301", "GENNAPE")
+    with pytest.raises(ConfigError, match=r"a row .* gennape table 5: expected NB-201; NB-201 w/ FT.*, got NB-401"):
+        published("gennape", "5", "NB-401", "GENNAPE")
     with pytest.raises(ConfigError, match=r"a column .* expected k-GNN; GENNAPE, got CL"):
         published("gennape", "5", "NB-201", "CL")
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_tau_and_rho_of_a_row_agree(row):
+    """Copied from two tables of the paper; its one cell with tau above rho is CL on Two-Path."""
+    for column in ("k-GNN", "CL", "CL+T", "CL+FCM+T", "CL+Pairwise", "CL+FCM+Pairwise", "GENNAPE"):
+        rho, tau = (published("gennape", table, row, column).value for table in ("8", "9"))
+        assert rho * tau > 0
+        assert abs(tau) < abs(rho) or (row, column) == ("Two-Path", "CL")
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_values_of_ndcg_lie_between_0_and_1(row):
+    for column in ("k-GNN", "CL", "CL+T", "CL+FCM+T", "CL+Pairwise", "CL+FCM+Pairwise", "GENNAPE"):
+        for k in (10, 50):
+            assert 0 < published("gennape", f"10, NDCG@{k}", row, column).value < 1

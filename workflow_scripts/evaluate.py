@@ -3,10 +3,12 @@
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from archgauge import job
-from archgauge.evaluation.labels import label_values
+from archgauge.evaluation.labels import label_values, labelled
 from archgauge.evaluation.results import Truth, metric_rows
 from archgauge.evaluation.splits import cells_without_none
 from archgauge.predictors.inputs import check_same_rows
@@ -28,17 +30,19 @@ def main(
     arch_id = table["arch_id"].to_numpy()
     hashes = read_table(graphs, GRAPHS, ["arch_id", "live_hash"])
     check_same_rows(hashes, graphs, arch_id, architectures)
-    cell = import_module(f"archgauge.families.{family}").cell
+    known = read_table(labels, LABELS)
+    rows = np.flatnonzero(labelled(known, label, arch_id))
     truth = Truth(
         family=family,
         label=label,
-        arch_id=arch_id,
-        accuracy_pct=label_values(read_table(labels, LABELS), label, arch_id),
-        live_hash=hashes["live_hash"].to_numpy(),
-        without_none=cells_without_none([cell(spec) for spec in table["spec"].to_pylist()]),
+        arch_id=arch_id[rows],
+        accuracy_pct=label_values(known, label, arch_id[rows]),
+        live_hash=hashes["live_hash"].to_numpy()[rows],
+        without_none=_without_none(family, table["spec"].take(rows).to_pylist()) if settings["cells"] else None,
     )
-    rows = metric_rows(
-        pa.concat_tables([read_table(path, PREDICTIONS) for path in predictions]).unify_dictionaries(),
+    predicted = pa.concat_tables([read_table(path, PREDICTIONS) for path in predictions]).unify_dictionaries()
+    judged = metric_rows(
+        predicted.filter(pc.is_in(predicted["arch_id"], value_set=pa.array(truth.arch_id, pa.string()))),
         read_table(splits, SPLITS) if settings["learnt_from_family"] else None,
         truth,
         experiment=settings["experiment"],
@@ -46,7 +50,12 @@ def main(
         predicts_percent=settings["in_percent"],
         backend=settings["backend"],
     )
-    write_table(metrics, rows, METRICS)
+    write_table(metrics, judged, METRICS)
+
+
+def _without_none(family: str, specs: list[str]) -> np.ndarray:
+    cell = import_module(f"archgauge.families.{family}").cell
+    return cells_without_none([cell(spec) for spec in specs])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """Print how the accuracies of families are distributed, beside GENNAPE's Table 2."""
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from archgauge import job
 from archgauge.evaluation.family_tables import accuracy_table
+from archgauge.evaluation.labels import counted
 from archgauge.evaluation.table_files import write_files
 from archgauge.schemas import LABELS, read_table
 
@@ -26,13 +25,6 @@ def main(
             table = table.filter(pc.is_in(table["arch_id"], counted(family, settings["only"][family])))
         accuracies[family] = table["value"].to_numpy()
     write_files(accuracy_table(accuracies, settings), markdown=markdown, comma_separated=comma_separated, latex=latex)
-
-
-def counted(family: str, only: str) -> pa.Array:
-    """The architectures of a family that can be listed of whose specs its function `only` says yes."""
-    module = import_module(f"archgauge.families.{family}")
-    listed = module.enumerate_specs()
-    return pc.unique(listed["arch_id"].filter(pa.array(map(getattr(module, only), listed["spec"].to_pylist()))))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def main(
     name: str,
     shape: dict,
     training: dict | None,
+    most: int | None,
     eigenvalues: int,
     seed: int,
     backend: str,
@@ -35,7 +36,8 @@ def main(
     resume = encoder.with_name(f".{encoder.name}.resume")
     if training is not None:
         stores = [GraphStore(*paths) for paths in zip(graphs, kinds, strict=True)]
-        sources = [_source(store, path) for store, path in zip(stores, spectra, strict=True)]
+        rng = np.random.default_rng(seed)
+        sources = [_source(store, path, most, rng) for store, path in zip(stores, spectra, strict=True)]
         config = PretrainingConfig(**{"eigenvalues": eigenvalues, **training})
         history = pretrain(model, sources, config, seed=seed, resume=resume, fingerprint=fingerprint, report=report)
     model.save(encoder)
@@ -43,10 +45,11 @@ def main(
     resume.unlink(missing_ok=True)
 
 
-def _source(store: GraphStore, spectra: Path) -> Source:
-    """Every distinct live graph once: to an encoder, equal ones are the same sample."""
+def _source(store: GraphStore, spectra: Path, most: int | None, rng: np.random.Generator) -> Source:
+    """Every distinct live graph once, or `most` of them: to an encoder, equal ones are the same sample."""
     check_same_rows(read_table(spectra, SPECTRA, ["arch_id"]), spectra, store.arch_id, store.path)
-    rows = np.sort(np.unique(store.live_hash, return_index=True)[1])
+    rows = np.unique(store.live_hash, return_index=True)[1]
+    rows = np.sort(rows if most is None else rng.permutation(rows)[:most])
     return Source(store, rows, read_matrix(spectra, SPECTRA, "eigenvalues")[rows])
 
 

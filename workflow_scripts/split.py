@@ -6,20 +6,22 @@ from pathlib import Path
 import numpy as np
 
 from archgauge import job
-from archgauge.evaluation.labels import label_values, rows_of
-from archgauge.evaluation.splits import few_label_split
+from archgauge.evaluation.labels import label_values, labelled, rows_of
+from archgauge.evaluation.splits import few_label_split, source_split
 from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, SPLITS, read_table, write_table
 
 
 def main(*, architectures: Path, labels: Path, graphs: list[Path], splits: Path, settings: dict) -> None:
     """`graphs` is one table where the family has groups that no split may separate, or none."""
-    label, minimum_label = settings["label"], settings["minimum_label"]
+    label, minimum_label, table = settings["label"], settings["minimum_label"], read_table(labels, LABELS)
     arch_ids = read_table(architectures, ARCHITECTURES, ["arch_id"])["arch_id"].to_numpy()
+    arch_ids = arch_ids[labelled(table, label, arch_ids)]
     if minimum_label is not None:
-        arch_ids = arch_ids[label_values(read_table(labels, LABELS), label, arch_ids) >= minimum_label]
+        arch_ids = arch_ids[label_values(table, label, arch_ids) >= minimum_label]
     groups = groups_of(settings["family"], graphs[0], arch_ids) if graphs else None
-    rng = np.random.default_rng(settings["seed"])
-    write_table(splits, few_label_split(arch_ids, settings["splits"], rng, groups), SPLITS)
+    rng, count = np.random.default_rng(settings["seed"]), settings["splits"]
+    made = source_split(arch_ids, rng) if count is None else few_label_split(arch_ids, count, rng, groups)
+    write_table(splits, made, SPLITS)
 
 
 def groups_of(family: str, graphs: Path, arch_ids: np.ndarray) -> np.ndarray:

@@ -3,14 +3,18 @@
 from pathlib import Path
 
 from archgauge import job
+from archgauge.clustering import load_clusters
 from archgauge.evaluation.reports import experiment_table
 from archgauge.evaluation.table_files import write_files
 from archgauge.schemas import METRICS, read_table
 
 
-def main(*, metrics: Path, markdown: Path, comma_separated: Path, latex: Path, settings: dict) -> None:
+def main(
+    *, metrics: Path, clusters: list[Path], markdown: Path, comma_separated: Path, latex: Path, settings: dict
+) -> None:
     """`settings` comes from `archgauge.config.table_settings`."""
-    table = experiment_table(read_table(metrics, METRICS), settings)
+    fits = {path.stem: load_clusters(path) for path in clusters}
+    table = experiment_table(read_table(metrics, METRICS), fits, settings)
     write_files(table, markdown=markdown, comma_separated=comma_separated, latex=latex)
 
 

@@ -1,12 +1,14 @@
 """Taking one label for given architectures out of a LABELS table."""
 
 from collections.abc import Sequence
+from importlib import import_module
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from archgauge.errors import TableError
+from archgauge.predictors.population import Population
 
 
 def label_values(labels: pa.Table, label: str, arch_ids: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -16,15 +18,7 @@ def label_values(labels: pa.Table, label: str, arch_ids: Sequence[str] | np.ndar
         TableError: when the label is not in the table, when an architecture has none or several of it, or a value is
             not finite.
     """
-    mine = labels.filter(pc.equal(labels["label"], label))
-    if not mine.num_rows:
-        raise TableError(
-            "a label's name",
-            where="LABELS",
-            expected=", ".join(sorted(map(str, labels["label"].unique().to_pylist()))),
-            got=repr(label),
-            remedy="Choose one of these labels.",
-        )
+    mine = _of_label(labels, label)
     values = mine["value"].to_numpy()[rows_of(arch_ids, mine["arch_id"], f"LABELS ({label})")]
     if not np.isfinite(values).all():
         bad = np.flatnonzero(~np.isfinite(values))
@@ -36,6 +30,42 @@ def label_values(labels: pa.Table, label: str, arch_ids: Sequence[str] | np.ndar
             remedy="Leave these architectures out, or choose a label that all of them have.",
         )
     return values
+
+
+def counted(family: str, only: str) -> pa.Array:
+    """The architectures of a family that can be listed of whose specs its function `only` says yes."""
+    module = import_module(f"archgauge.families.{family}")
+    listed = module.enumerate_specs()
+    return pc.unique(listed["arch_id"].filter(pa.array(map(getattr(module, only), listed["spec"].to_pylist()))))
+
+
+def labelled(labels: pa.Table, label: str, arch_ids: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Mark the architectures that have `label`, (N,) bool: one family may be labelled for several tasks.
+
+    Raises:
+        TableError: when the label is not in the table.
+    """
+    known = _of_label(labels, label)["arch_id"].cast(pa.string()).combine_chunks()
+    return pc.is_in(pa.array(arch_ids, type=pa.string()), value_set=known).to_numpy(zero_copy_only=False)
+
+
+def labelled_population(population: Population, labels: pa.Table, label: str) -> tuple[Population, np.ndarray]:
+    """The architectures of a population that have `label`, and its values (n,) for them."""
+    known = population.take(labelled(labels, label, population.arch_id))
+    return known, label_values(labels, label, known.arch_id)
+
+
+def _of_label(labels: pa.Table, label: str) -> pa.Table:
+    mine = labels.filter(pc.equal(labels["label"], label))
+    if not mine.num_rows:
+        raise TableError(
+            "a label's name",
+            where="LABELS",
+            expected=", ".join(sorted(map(str, labels["label"].unique().to_pylist()))),
+            got=repr(label),
+            remedy="Choose one of these labels.",
+        )
+    return mine
 
 
 def rows_of(arch_ids: Sequence[str] | np.ndarray, column: pa.ChunkedArray | pa.Array, where: str) -> np.ndarray:

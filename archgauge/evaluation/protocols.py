@@ -31,7 +31,7 @@ def few_label(
         accuracy_pct: (N,) their labels, of which a run sees those that its split reveals.
         splits: SPLITS of the family.
         runs: numbers of labels to learn from, each with how many of the splits.
-        kept: where finished runs are kept; see `_swept`.
+        kept: where finished runs are kept; see `swept`.
 
     Returns:
         PREDICTIONS of all runs.
@@ -40,9 +40,9 @@ def few_label(
     def compute(run: Mapping[str, Any]) -> pa.Table:
         rows = division(splits, run["split"], population.arch_id).training_rows(run["n_train"])
         predictor = make(run["split"]).fit(population.take(rows), accuracy_pct[rows])
-        return _rows(population.arch_id, predictor.predict(population), run)
+        return prediction_rows(population.arch_id, predictor.predict(population), run)
 
-    return _swept(_tasks(splits, runs, population.arch_id), compute, **kept)
+    return swept(_tasks(splits, runs, population.arch_id), compute, **kept)
 
 
 def zero_shot(
@@ -62,7 +62,7 @@ def zero_shot(
         source_splits: SPLITS of the source.
         target: N architectures of the target family.
         runs: numbers of source labels to learn from, each with how many of the splits.
-        kept: where finished runs are kept; see `_swept`.
+        kept: where finished runs are kept; see `swept`.
 
     Returns:
         PREDICTIONS of the target; `n_train` counts source labels.
@@ -71,9 +71,9 @@ def zero_shot(
     def compute(run: Mapping[str, Any]) -> pa.Table:
         rows = division(source_splits, run["split"], source.arch_id).training_rows(run["n_train"])
         predictor = make(run["split"]).fit(source.take(rows), source_accuracy_pct[rows])
-        return _rows(target.arch_id, predictor.predict(target), run)
+        return prediction_rows(target.arch_id, predictor.predict(target), run)
 
-    return _swept(_tasks(source_splits, runs, source.arch_id), compute, **kept)
+    return swept(_tasks(source_splits, runs, source.arch_id), compute, **kept)
 
 
 def factory(module: str, settings: Mapping[str, Any]) -> Callable[[int], Any]:
@@ -83,16 +83,20 @@ def factory(module: str, settings: Mapping[str, Any]) -> Callable[[int], Any]:
 
 
 def _tasks(splits: pa.Table, runs: Sequence[tuple[int, int]], arch_id: np.ndarray) -> list[dict[str, Any]]:
-    """One task for each size and split; the seed of a task is its split, so that runs of all predictors are paired.
+    """One task for each size and split; the seed of a task is its split, so that runs of all predictors are paired."""
+    numbers = sorted(splits["split"].unique().to_pylist())
+    return named_tasks([(size, split, split) for size, count in runs for split in numbers[:count]], splits, arch_id)
+
+
+def named_tasks(runs: Sequence[tuple[int, int, int]], splits: pa.Table, arch_id: np.ndarray) -> list[dict[str, Any]]:
+    """One task for each (n_train, split, seed).
 
     A task names its own training set, and the table of splits is no input of its fragment: more splits are more runs.
     """
-    numbers = sorted(splits["split"].unique().to_pylist())
-    divisions = {split: division(splits, split, arch_id) for split in numbers}
+    divisions = {split: division(splits, split, arch_id) for split in {split for _, split, _ in runs}}
     return [
-        {"n_train": size, "split": split, "seed": split, "learns_from": _hash(arch_id[rows])}
-        for size, count in runs
-        for split in numbers[:count]
+        {"n_train": size, "split": split, "seed": seed, "learns_from": _hash(arch_id[rows])}
+        for size, split, seed in runs
         for rows in [divisions[split].training_rows(size)]
     ]
 
@@ -101,13 +105,14 @@ def _hash(arch_id: np.ndarray) -> str:
     return hashlib.sha256("\n".join(arch_id).encode()).hexdigest()
 
 
-def _rows(arch_id: np.ndarray, predicted: np.ndarray, run: Mapping[str, Any]) -> pa.Table:
+def prediction_rows(arch_id: np.ndarray, predicted: np.ndarray, run: Mapping[str, Any]) -> pa.Table:
+    """PREDICTIONS of one run for architectures (N,); `run` holds the other columns."""
     keys = {name: pa.array(np.full(len(arch_id), value)) for name, value in run.items() if name != "predictor"}
     name = pa.DictionaryArray.from_arrays(np.zeros(len(arch_id), np.int32), [run["predictor"]])
     return pa.table({"arch_id": arch_id, "predictor": name, **keys, "predicted": predicted}).select(PREDICTIONS.names)
 
 
-def _swept(
+def swept(
     runs: Sequence[Mapping[str, Any]],
     compute: Callable[[Mapping[str, Any]], pa.Table],
     *,
@@ -116,9 +121,10 @@ def _swept(
     fragments: Path,
     fingerprint: str,
     inputs: Sequence[Path],
+    schema: pa.Schema = PREDICTIONS,
 ) -> pa.Table:
     """Run what is not yet kept in `fragments` under the run, the settings, the code and the inputs."""
-    store = FragmentStore(fragments, PREDICTIONS)
+    store = FragmentStore(fragments, schema)
     tasks = [{**run, "predictor": predictor, "settings": settings} for run in runs]
     keep = ("n_train", "split", "seed", "predictor")
     return sweep(

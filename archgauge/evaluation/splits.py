@@ -145,6 +145,19 @@ def division(splits: pa.Table, split: int, arch_ids: Sequence[str] | np.ndarray)
     return Division(rows[np.argsort(position, kind="stable")][np.count_nonzero(position < 0) :], evaluated, along)
 
 
+def rows_of_role(splits: pa.Table, split: int, role: str, arch_ids: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Find the rows of one role of a split along `arch_ids` (N,), in the order of their positions.
+
+    Raises:
+        TableError: when the split has no such role, or `arch_ids` lacks one of its architectures or repeats one.
+    """
+    mine = splits.filter(pc.and_(pc.equal(splits["split"], split), pc.equal(splits["role"].cast(pa.string()), role)))
+    if not mine.num_rows:
+        raise _empty(f"the role {role} of split {split}", "none")
+    names = mine["arch_id"].to_numpy()[np.argsort(mine["position"].to_numpy(), kind="stable")]
+    return rows_of(names, pa.array(arch_ids, type=pa.string()), "the architectures of a split")
+
+
 def cells_without_none(cells: Sequence[Cell]) -> np.ndarray:
     """Mark the cells with no `none` operation, (N,) bool: 4,096 of NAS-Bench-201, the set that GENNAPE evaluates."""
     return np.array(["none" not in cell.operations for cell in cells], dtype=bool)

@@ -78,6 +78,20 @@ def paired_difference(first: Mapping[Run, float], second: Mapping[Run, float]) -
     return PairedDifference(summary.mean, summary.standard_error, p, summary.runs)
 
 
+def spearman_interval(rho: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of Spearman's correlation of `n` pairs, by Fisher's transform.
+
+    The variance of arctanh(rho) is (1 + rho^2 / 2) / (n - 3) (Bonett and Wright 2000, Psychometrika 65). It concerns
+    the draw of the pairs only. (nan, nan) for fewer than four.
+    """
+    if n < 4:
+        return float("nan"), float("nan")
+    reach = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    with np.errstate(divide="ignore"):
+        low, high = np.tanh(np.arctanh(rho) + reach * np.array([-1, 1]))
+    return float(low), float(high)
+
+
 def _no_runs(checked: str) -> TableError:
     return TableError(
         checked,

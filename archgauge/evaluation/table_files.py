@@ -15,6 +15,8 @@ CSV_COLUMNS = (
     "column",
     "mean",
     "standard_error",
+    "interval_low",
+    "interval_high",
     "runs",
     "best",
     "difference_to_reference",
@@ -121,6 +123,9 @@ def _number(entry: Entry) -> str:
 
 def _after_number(entry: Entry) -> str:
     runs = f" ({entry.summary.runs})" if entry.summary is not None and entry.summary.runs else ""
+    if entry.interval is not None:
+        low, high = (f"{bound:.{entry.decimals}f}" for bound in entry.interval)
+        runs += f" ({low} to {high})"
     return runs + (f" {entry.direction}" if entry.direction else "")
 
 
@@ -156,6 +161,8 @@ def _csv_numbers(entry: Entry) -> list[str]:
     numbers = [
         ours and ours.mean,
         ours and ours.standard_error,
+        entry.interval and entry.interval[0],
+        entry.interval and entry.interval[1],
         ours and ours.runs,
         entry.best,
         apart and apart.mean,

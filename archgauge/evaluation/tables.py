@@ -52,6 +52,7 @@ class Entry:
         difference: to the reference row on the shared runs; None without a reference.
         published: the paper's number.
         marks: marks of the notes on this cell.
+        interval: 95 % confidence interval of a number that is not a mean over runs.
     """
 
     summary: Summary | None
@@ -61,6 +62,7 @@ class Entry:
     difference: PairedDifference | None
     published: Published | None
     marks: str = ""
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,19 @@ def annotated(
         entries={key: replace(entry, marks=_marks_at(notes, marks, *key)) for key, entry in entries.items()},
         notes=tuple((mark, text) for text, mark in marks.items()),
         legend=tuple(legend),
+    )
+
+
+def transposed(table: ResultTable, corner: str) -> ResultTable:
+    """The same table with rows for columns; the best of a column is then the best of its row."""
+    return replace(
+        table,
+        corner=corner,
+        rows=table.columns,
+        columns=table.rows,
+        row_marks=table.column_marks,
+        column_marks=table.row_marks,
+        entries={(column, row): entry for (row, column), entry in table.entries.items()},
     )
 
 

@@ -1,18 +1,21 @@
 """What GENNAPE's heads on embeddings share (its supplement)."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
-from archgauge.predictors._neural import Target, built, predicted, train
+from archgauge.predictors._neural import Neural, State, Target, built, predicted
 from archgauge.predictors._standardiser import Standardiser
-from archgauge.predictors.population import Population, column, training_labels
+from archgauge.predictors.population import Population, column
 
 
-class EmbeddingHead(ABC):
+class EmbeddingHead(Neural):
     """A network on embeddings standardised by the training rows.
 
     Args:
@@ -24,6 +27,7 @@ class EmbeddingHead(ABC):
     Attributes:
         standard_: puts embeddings on the training rows' scale.
         target_: puts labels on the training labels' scale.
+        widths_: of each input of the network.
         network_: the trained network.
     """
 
@@ -48,36 +52,40 @@ class EmbeddingHead(ABC):
         """What the network reads beside the embeddings, (N, ...) each."""
         return ()
 
-    def fit(self, population: Population, accuracy_pct: np.ndarray) -> Self:
-        """Fit on n labelled architectures, labels (n,) in percent.
-
-        Raises:
-            PredictorError: without what the class needs, with fewer than 2 labels, or with one that is not finite.
-        """
+    def begin(self, population: Population, labels: np.ndarray, generator: torch.Generator) -> None:
+        """Set the scales and a new network."""
         self.standard_ = Standardiser.fit(column(population, "embedding", self._name))
-        inputs = self._inputs(population)
-        labels = training_labels(population, accuracy_pct, self._name, at_least=2)
         self.target_ = Target.fit(labels, population.macs, self.flops_transform)
-        generator = torch.Generator().manual_seed(self.seed)
-        self.network_ = built(lambda: self.network([part.shape[1] for part in inputs], generator))
-        train(
-            self.network_,
-            lambda rows: self.network_(*(part[rows] for part in inputs)).reshape(-1),
-            self.target_.of(labels, population.macs),
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            generator=generator,
-        )
-        return self
+        self.widths_ = [part.shape[1] for part in self._inputs(population)]
+        self.network_ = built(lambda: self.network(self.widths_, generator))
+
+    def loss(
+        self, population: Population, labels: np.ndarray, generator: torch.Generator
+    ) -> Callable[[Tensor], Tensor]:
+        """The squared error of the targets."""
+        inputs, target = self._inputs(population), self.target_.of(labels, population.macs)
+        return lambda rows: mse_loss(self.network_(*(part[rows] for part in inputs)).reshape(-1), target[rows])
 
     def predict(self, population: Population) -> np.ndarray:
         """Predict percent accuracy: (N,) float64."""
         return self.target_.accuracy_pct(predicted(self.network_, *self._inputs(population)), population.macs)
 
-    @property
-    def _name(self) -> str:
-        return type(self).__module__.rpartition(".")[2]
+    def state(self) -> State:
+        """The scales, the widths of the inputs and the weights."""
+        return {
+            "standard": self.standard_.state(),
+            "target": asdict(self.target_),
+            "widths": self.widths_,
+            "network": self.network_.state_dict(),
+        }
+
+    def restore(self, state: State) -> Self:
+        """Become what `state` was taken of."""
+        self.standard_, self.target_ = Standardiser.restored(state["standard"]), Target(**state["target"])
+        self.widths_ = state["widths"]
+        self.network_ = built(lambda: self.network(self.widths_, torch.Generator()))
+        self.network_.load_state_dict(state["network"])
+        return self
 
     def _inputs(self, population: Population) -> tuple[Tensor, ...]:
         embedding = self.standard_(column(population, "embedding", self._name)).astype(np.float32)

@@ -1,20 +1,22 @@
 """What the GNN baselines of GENNAPE share: trained end to end on computation graphs (its supplement)."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from archgauge.encoders.node_embedding import NodeEmbedding
 from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.features import gennape
 from archgauge.graphs.operations import Kind
 from archgauge.nn.heads import initialise, mlp
-from archgauge.predictors._neural import Target, built, train
-from archgauge.predictors.population import Population, column, training_labels
+from archgauge.predictors._neural import Neural, State, Target, built
+from archgauge.predictors.population import Population, column
 
 WIDTH = 32
 LAYERS = 6
@@ -23,7 +25,7 @@ PREDICT_GRAPHS = 256
 """Graphs that are predicted at a time."""
 
 
-class EndToEnd(ABC):
+class EndToEnd(Neural):
     """Node embeddings of 32, six layers of messages with tanh, the mean over the nodes, four hidden layers of 32.
 
     Node features and the one direction of messages are those of GENNAPE's public k-GNN.
@@ -48,28 +50,18 @@ class EndToEnd(ABC):
     def gnn(self) -> nn.Module:
         """A new GNN: vectors of the kinds (K, WIDTH) and a `GraphBatch` of B graphs to (B, WIDTH)."""
 
-    def fit(self, population: Population, accuracy_pct: np.ndarray) -> Self:
-        """Fit on n labelled graphs, labels (n,) in percent.
-
-        Raises:
-            PredictorError: without graphs, with fewer than 2 labels, or with one that is not finite.
-        """
-        store, rows = column(population, "graphs", self._name)
-        labels = training_labels(population, accuracy_pct, self._name, at_least=2)
-        generator = torch.Generator().manual_seed(self.seed)
+    def begin(self, population: Population, labels: np.ndarray, generator: torch.Generator) -> None:
+        """Set the scale of the labels and a new network."""
         self.target_ = Target.fit(labels, population.macs, flops_transform=False)
         self.network_ = built(lambda: _Network(self.gnn(), generator))
-        kinds = _kind_features(store.kinds)
-        train(
-            self.network_,
-            lambda chosen: self.network_(store.batch(rows[chosen.numpy()]), *kinds),
-            self.target_.of(labels, population.macs),
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            generator=generator,
-        )
-        return self
+
+    def loss(
+        self, population: Population, labels: np.ndarray, generator: torch.Generator
+    ) -> Callable[[Tensor], Tensor]:
+        """The squared error of the targets."""
+        store, rows = column(population, "graphs", self._name)
+        target, kinds = self.target_.of(labels, population.macs), _kind_features(store.kinds)
+        return lambda chosen: mse_loss(self.network_(store.batch(rows[chosen.numpy()]), *kinds), target[chosen])
 
     def predict(self, population: Population) -> np.ndarray:
         """Predict percent accuracy, of equal live graphs once: (N,) float64."""
@@ -85,9 +77,16 @@ class EndToEnd(ABC):
                 output[chosen] = self.network_(store.batch(distinct[chosen]), *kinds)
         return self.target_.accuracy_pct(output[which], population.macs)
 
-    @property
-    def _name(self) -> str:
-        return type(self).__module__.rpartition(".")[2]
+    def state(self) -> State:
+        """The scale of the labels and the weights."""
+        return {"target": asdict(self.target_), "network": self.network_.state_dict()}
+
+    def restore(self, state: State) -> Self:
+        """Become what `state` was taken of."""
+        self.target_ = Target(**state["target"])
+        self.network_ = built(lambda: _Network(self.gnn(), torch.Generator()))
+        self.network_.load_state_dict(state["network"])
+        return self
 
 
 class _Network(nn.Module):

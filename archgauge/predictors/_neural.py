@@ -1,13 +1,15 @@
-"""What the neural predictors share: the target that they learn, and one training loop."""
+"""What the neural predictors share: the target that they learn, one training loop, and going on with it elsewhere."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from archgauge.predictors.population import Population, training_labels
 
 GRADIENT_CLIP = 5.0
 """Of GENNAPE's public k-GNN."""
@@ -16,6 +18,113 @@ PREDICT_ROWS = 4096
 """Rows that a head predicts at a time."""
 
 Network = TypeVar("Network", bound=nn.Module)
+State = dict[str, Any]
+"""Tensors and plain values by name: a file of them is read without unpickling anything else."""
+
+
+class Neural(ABC):
+    """A network that is trained on one set of labels and can go on with another.
+
+    A subclass' constructor stores `epochs`, `learning_rate`, `batch_size` and `seed`.
+
+    Attributes:
+        network_: the trained network.
+    """
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    seed: int
+    network_: nn.Module
+
+    @abstractmethod
+    def begin(self, population: Population, labels: np.ndarray, generator: torch.Generator) -> None:
+        """Take every scale from n labelled architectures, labels (n,), and set a new `network_`."""
+
+    @abstractmethod
+    def loss(
+        self, population: Population, labels: np.ndarray, generator: torch.Generator
+    ) -> Callable[[Tensor], Tensor]:
+        """From the rows of a batch, (b,) int64, to their mean loss, on the scales that `begin` took."""
+
+    @abstractmethod
+    def predict(self, population: Population) -> np.ndarray:
+        """Predict each architecture: (N,) float64, higher is better."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """All that was fitted."""
+
+    @abstractmethod
+    def restore(self, state: State) -> Self:
+        """Become what `state` was taken of; the constructor's settings have to be the same."""
+
+    def fit(
+        self, population: Population, accuracy_pct: np.ndarray, watch: Callable[[int], None] = lambda epoch: None
+    ) -> Self:
+        """Fit on n labelled architectures, labels (n,) in percent.
+
+        Args:
+            watch: is told the number of each epoch at its end, when the predictor can predict.
+
+        Raises:
+            PredictorError: without what the class needs, with fewer than 2 labels, or with one that is not finite.
+        """
+        labels = self._labels(population, accuracy_pct)
+        generator = torch.Generator().manual_seed(self.seed)
+        self.begin(population, labels, generator)
+        minimise(
+            self.network_,
+            self.loss(population, labels, generator),
+            len(labels),
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            generator=generator,
+            watch=watch,
+        )
+        return self
+
+    def fine_tune(
+        self,
+        population: Population,
+        accuracy_pct: np.ndarray,
+        *,
+        epochs: int,
+        learning_rate: float,
+        batch_size: int,
+        seed: int,
+    ) -> Self:
+        """Go on from the trained weights with n labels (n,) in percent of another family.
+
+        Scales stay those of the first labels (GENNAPE, "Transferability Prediction Error": the source's mean and
+        standard deviation standardise the fine-tuning labels too).
+
+        Args:
+            seed: of the order of the rows.
+
+        Raises:
+            PredictorError: as `fit`.
+        """
+        labels = self._labels(population, accuracy_pct)
+        generator = torch.Generator().manual_seed(seed)
+        minimise(
+            self.network_,
+            self.loss(population, labels, generator),
+            len(labels),
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            generator=generator,
+        )
+        return self
+
+    def _labels(self, population: Population, accuracy_pct: np.ndarray) -> np.ndarray:
+        return training_labels(population, accuracy_pct, self._name, at_least=2)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__module__.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -57,35 +166,6 @@ def built(make: Callable[[], Network]) -> Network:
         return make()
 
 
-def train(
-    network: nn.Module,
-    output: Callable[[Tensor], Tensor],
-    target: Tensor,
-    *,
-    epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    generator: torch.Generator,
-) -> None:
-    """Minimise the squared error with Adam.
-
-    Args:
-        network: what learns, in place.
-        output: from the rows of a batch, (b,) int64, to the network's outputs (b,).
-        target: (n,)
-        generator: draws the order of the rows in each epoch.
-    """
-    minimise(
-        network,
-        lambda rows: functional.mse_loss(output(rows), target[rows]),
-        len(target),
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        generator=generator,
-    )
-
-
 def minimise(
     network: nn.Module,
     loss: Callable[[Tensor], Tensor],
@@ -95,6 +175,7 @@ def minimise(
     learning_rate: float,
     batch_size: int,
     generator: torch.Generator,
+    watch: Callable[[int], None] = lambda epoch: None,
 ) -> None:
     """Minimise a loss with Adam.
 
@@ -103,15 +184,17 @@ def minimise(
         loss: from the rows of a batch, (b,) int64 below `n`, to their mean loss.
         n: training rows.
         generator: draws the order of the rows in each epoch.
+        watch: is told the number of each epoch at its end.
     """
     optimiser = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
-    for _ in range(epochs):
+    for epoch in range(epochs):
         for rows in torch.randperm(n, generator=generator).split(batch_size):
             value = loss(rows)
             optimiser.zero_grad()
             value.backward()
             nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_CLIP)
             optimiser.step()
+        watch(epoch)
 
 
 def predicted(network: nn.Module, *inputs: Tensor) -> Tensor:

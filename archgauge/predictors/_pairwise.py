@@ -10,10 +10,12 @@ What the paper leaves open, and our choice:
 - *Ties and order.* Architectures of equal inputs share a rank. The others go into the sort in the order of their
   inputs, so that the ranks do not depend on the order of the rows, even where the classifier contradicts itself.
 - *Scale.* The prediction is a rank among those that are predicted together, 1 for the worst: it has no unit, and one
-  network alone is always first. Whoever averages it with accuracies has to bring both to one scale.
+  network alone is always first. An ensemble reads `score` in its place, which compares with the same few
+  architectures whoever else is there.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -24,15 +26,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from archgauge.nn.pairwise import PairwiseClassifier
 from archgauge.predictors._merge_sort import merge_sort
-from archgauge.predictors._neural import PREDICT_ROWS, built, minimise
+from archgauge.predictors._neural import PREDICT_ROWS, Neural, State, built
 from archgauge.predictors._standardiser import Standardiser
-from archgauge.predictors.population import Population, column, training_labels
+from archgauge.predictors.population import Population, column
 
 HIDDEN = (128, 128, 128, 128)
 """Hidden layers of GENNAPE's classifiers (supplement)."""
 
+ANCHORS = 64
+"""Architectures that a score compares with: the first of the rows last trained on, which come in random order."""
 
-class Pairwise(ABC):
+
+class Pairwise(Neural):
     """A classifier of pairs of embeddings, which are standardised by the training rows.
 
     Args:
@@ -42,8 +47,12 @@ class Pairwise(ABC):
 
     Attributes:
         standard_: puts embeddings on the training rows' scale.
+        widths_: of each input of the classifier.
+        anchors_: inputs of the architectures that a score compares with.
         network_: the trained classifier.
     """
+
+    network_: PairwiseClassifier
 
     def __init__(self, *, epochs: int = 40, learning_rate: float = 1e-4, batch_size: int = 32, seed: int):
         self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
@@ -57,17 +66,18 @@ class Pairwise(ABC):
         """What the network reads beside the embeddings, (N, ...) each."""
         return ()
 
-    def fit(self, population: Population, accuracy_pct: np.ndarray) -> Self:
-        """Fit on n labelled architectures, labels (n,), with binary cross entropy.
-
-        Raises:
-            PredictorError: without what the class needs, with fewer than 2 labels, or with one that is not finite.
-        """
+    def begin(self, population: Population, labels: np.ndarray, generator: torch.Generator) -> None:
+        """Set the scale of the embeddings, a new classifier, and whom scores compare with."""
         self.standard_ = Standardiser.fit(column(population, "embedding", self._name))
-        inputs = self._inputs(population)
-        label = torch.tensor(training_labels(population, accuracy_pct, self._name, at_least=2))
-        generator = torch.Generator().manual_seed(self.seed)
-        self.network_ = built(lambda: self.network([part.shape[1] for part in inputs], generator))
+        self.widths_ = [part.shape[1] for part in self._inputs(population)]
+        self.network_ = built(lambda: self.network(self.widths_, generator))
+
+    def loss(
+        self, population: Population, labels: np.ndarray, generator: torch.Generator
+    ) -> Callable[[Tensor], Tensor]:
+        """The binary cross entropy of pairs; the first of these rows become those whom scores compare with."""
+        inputs, label = self._inputs(population), torch.tensor(labels)
+        self.anchors_ = tuple(part[:ANCHORS] for part in inputs)
 
         def loss(rows: Tensor) -> Tensor:
             partner = (rows + torch.randint(1, len(label), rows.shape, generator=generator)) % len(label)
@@ -75,34 +85,58 @@ class Pairwise(ABC):
             better = (1 + (label[rows] - label[partner]).sign()) / 2
             return binary_cross_entropy_with_logits(self.network_(one, other), better.float())
 
-        minimise(
-            self.network_,
-            loss,
-            len(label),
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            generator=generator,
-        )
-        return self
+        return loss
 
     def predict(self, population: Population) -> np.ndarray:
         """Rank architectures among each other, 1 for the worst: (N,) float64; equal inputs share their mean rank."""
+        latent, which = self._latent(population)
+
+        def better(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+            return (self.network_(latent[one], latent[other]) > 0).numpy()
+
+        with torch.inference_mode():
+            place = np.argsort(merge_sort(len(latent), better))
+        return rankdata(place[which])
+
+    def score(self, population: Population) -> np.ndarray:
+        """Score each architecture by its mean logit against the anchors: (N,) float64, higher is better.
+
+        The score of one network does not depend on the company. Logits are averaged and not probabilities, which end
+        at 0 and 1 where a family lies beside the anchors.
+        """
+        latent, which = self._latent(population)
+        with torch.inference_mode():
+            anchors = self.network_.latent(*self.anchors_)
+            pairs = (
+                self.network_(part.repeat_interleave(len(anchors), 0), anchors.repeat(len(part), 1))
+                for part in latent.split(PREDICT_ROWS // ANCHORS)
+            )
+            return torch.cat([logits.view(-1, len(anchors)).mean(1) for logits in pairs]).double().numpy()[which]
+
+    def state(self) -> State:
+        """The scale of the embeddings, the anchors, the widths of the inputs and the weights."""
+        return {
+            "standard": self.standard_.state(),
+            "anchors": list(self.anchors_),
+            "widths": self.widths_,
+            "network": self.network_.state_dict(),
+        }
+
+    def restore(self, state: State) -> Self:
+        """Become what `state` was taken of."""
+        self.standard_, self.anchors_ = Standardiser.restored(state["standard"]), tuple(state["anchors"])
+        self.widths_ = state["widths"]
+        self.network_ = built(lambda: self.network(self.widths_, torch.Generator()))
+        self.network_.load_state_dict(state["network"])
+        return self
+
+    def _latent(self, population: Population) -> tuple[Tensor, np.ndarray]:
+        """What is compared, (K, L), of the K distinct architectures in the order of their inputs, and whose (N,)."""
         inputs = self._inputs(population)
         _, first, which = np.unique(torch.cat(inputs, dim=1).numpy(), axis=0, return_index=True, return_inverse=True)
         with torch.inference_mode():
             parts = zip(*(part[first].split(PREDICT_ROWS) for part in inputs), strict=True)
-            latent = torch.cat([self.network_.latent(*part) for part in parts])
-
-            def better(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-                return (self.network_(latent[one], latent[other]) > 0).numpy()
-
-            place = np.argsort(merge_sort(len(latent), better))
-        return rankdata(place[which.reshape(-1)])
-
-    @property
-    def _name(self) -> str:
-        return type(self).__module__.rpartition(".")[2]
+            return torch.cat([self.network_.latent(*part) for part in parts]), which.reshape(-1)
 
     def _inputs(self, population: Population) -> tuple[Tensor, ...]:
         embedding = self.standard_(column(population, "embedding", self._name)).astype(np.float32)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
+from torch import Tensor
 
 LEAST_SPREAD = 1e-5
 """A feature that varies less than this share of its size does not vary: it is float32's rounding."""
@@ -29,6 +31,15 @@ class Standardiser:
         features = np.asarray(features, np.float64)
         centre, spread = features.mean(axis=0), features.std(axis=0)
         return cls(centre, spread, spread > LEAST_SPREAD * np.maximum(1, np.abs(centre)))
+
+    def state(self) -> dict[str, Tensor]:
+        """Its attributes as tensors."""
+        return {name: torch.from_numpy(values) for name, values in vars(self).items()}
+
+    @classmethod
+    def restored(cls, state: dict[str, Tensor]) -> Self:
+        """What `state` was taken of."""
+        return cls(**{name: values.numpy() for name, values in state.items()})
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """(N, F) -> (N, F) float64."""

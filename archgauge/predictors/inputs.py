@@ -11,7 +11,8 @@ import pyarrow as pa
 from archgauge.errors import TableError
 from archgauge.graphs.store import GraphStore
 from archgauge.predictors.population import Population
-from archgauge.schemas import ARCHITECTURES, EMBEDDINGS, MEMBERSHIPS, STRUCTURES, read_table
+from archgauge.proxies.scores import scores_of
+from archgauge.schemas import ARCHITECTURES, EMBEDDINGS, MEMBERSHIPS, PROXIES, STRUCTURES, read_table
 
 
 def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) -> Population:
@@ -19,8 +20,8 @@ def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) ->
 
     Args:
         family: name of the family's module, which makes cells of specs.
-        tables: paths under "architectures", "graphs", "kinds" and, where needed, "embeddings", "memberships" and
-            "structures".
+        tables: paths under "architectures", "graphs", "kinds" and, where needed, "embeddings", "memberships",
+            "structures" and "proxies" (which may lack architectures).
         needs: names of `Population`'s columns.
 
     Raises:
@@ -35,6 +36,8 @@ def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) ->
         if name in needs:
             path = tables[f"{name}s"]
             columns[name] = _matrix(_column(read_table(path, schema), name, store, path))
+    if "proxies" in needs:
+        columns["proxies"] = _proxies(tables["proxies"], store.arch_id)
     if "graphs" in needs:
         columns["graphs"] = (store, np.arange(len(store)))
     return Population(store.arch_id, store.macs.astype(float), store.params.astype(float), **columns)
@@ -70,6 +73,15 @@ def list_column(values: np.ndarray) -> pa.ListArray:
     """(N, length) numbers as a list column of float32."""
     flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1]).cast(pa.list_(pa.float32()))
+
+
+def _proxies(path: Path, arch_ids: np.ndarray) -> np.ndarray:
+    """Scores by proxy, (N,) with a field for each, NaN where an architecture has none."""
+    scores = scores_of(read_table(path, PROXIES, ["arch_id", "proxy", "value"]), arch_ids)
+    found = np.empty(len(arch_ids), [(proxy, np.float64) for proxy in scores])
+    for proxy, values in scores.items():
+        found[proxy] = values
+    return found
 
 
 def _matrix(lists: pa.ChunkedArray) -> np.ndarray:

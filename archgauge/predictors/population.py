@@ -23,6 +23,7 @@ class Population:
         embedding: (N, D) float32.
         membership: (N, C) float32, rows sum to 1.
         structure: (N, F) float32, path statistics of the live graphs (archgauge.graphs.paths.FEATURES).
+        proxies: (N,) with one float64 field for each zero-cost proxy, NaN where an architecture has no score.
         graphs: a graph store, and the rows (N,) int64 of these architectures in it.
 
     Raises:
@@ -36,6 +37,7 @@ class Population:
     embedding: np.ndarray | None = None
     membership: np.ndarray | None = None
     structure: np.ndarray | None = None
+    proxies: np.ndarray | None = None
     graphs: tuple["GraphStore", np.ndarray] | None = None
 
     def __post_init__(self):
@@ -65,6 +67,7 @@ class Population:
             embedding=None if self.embedding is None else self.embedding[rows],
             membership=None if self.membership is None else self.membership[rows],
             structure=None if self.structure is None else self.structure[rows],
+            proxies=None if self.proxies is None else self.proxies[rows],
             graphs=None if self.graphs is None else (self.graphs[0], self.graphs[1][rows]),
         )
 

@@ -1,0 +1,78 @@
+"""Files of predictors that were trained on a source family and wait for a target."""
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from archgauge.errors import FormatError
+from archgauge.files import whole_file
+
+_FORMAT = "archgauge source model 1"
+
+
+@dataclass(frozen=True, eq=False)
+class SourceModel:
+    """One seed of a predictor, trained on a source.
+
+    Attributes:
+        seed: of its training.
+        spearman: rank correlation on the second validation set of the source, by which a seed is chosen.
+        scores: (V,) float64, its scores of the first validation set: their mean and spread are its scale.
+        state: what `archgauge.predictors._neural.Neural.restore` needs; None for a predictor that carries nothing
+            over, such as MACs.
+    """
+
+    seed: int
+    spearman: float
+    scores: np.ndarray
+    state: dict[str, Any] | None
+
+
+def transferred(models: Sequence[SourceModel], which: Literal["best", "every"]) -> list[SourceModel]:
+    """The models that go to a target: the one of the best Spearman correlation (GENNAPE), or one for each seed."""
+    if which == "every":
+        return list(models)
+    return [max(models, key=lambda model: np.nan_to_num(model.spearman, nan=-1.0))]
+
+
+def save_model(path: str | Path, model: SourceModel) -> None:
+    """Write a model as tensors and plain values, whole or not at all."""
+    content = {"format": _FORMAT, **vars(model), "scores": torch.tensor(model.scores)}
+    with whole_file(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_model(path: str | Path) -> SourceModel:
+    """Read a model back; only tensors and plain values are ever loaded.
+
+    Raises:
+        FormatError: when the file is missing, damaged or something else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = content.pop("format")
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
+        found = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    if found != _FORMAT:
+        raise FormatError(
+            "a predictor trained on a source",
+            where=path,
+            expected=f"a file that says {_FORMAT!r}",
+            got=found,
+            remedy="Delete the file and run the workflow again: the rule that makes it will run.",
+        )
+    return SourceModel(**{**content, "scores": content["scores"].numpy()})

@@ -1,0 +1,213 @@
+"""What the rules of transfers ask of the configuration, which `archgauge.config_check.check` has checked."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from archgauge.config import (
+    Config,
+    can_run,
+    clusterings_of,
+    in_percent,
+    plain,
+    population_tables,
+    predictor_keywords,
+    runs,
+)
+from archgauge.evaluation.published import published
+
+_NO_LABELS = "The labels cannot be had here: no source of them is configured, or no folder of collected tables."
+
+
+def transfer_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]:
+    """(key, name, what there is to choose from) of every name that transfers refer to."""
+    predictors, experiments = config["predictors"], config["experiments"]
+    modules = [name for name, predictor in predictors.items() if "module" in predictor]
+    for name, predictor in predictors.items():
+        yield from ((f"predictors.{name}.members", member, modules) for member in predictor.get("members", []))
+    sources = {name: one["predictors"] for name, one in experiments.items() if one["protocol"] == "source"}
+    for name, experiment in experiments.items():
+        where, chosen = f"experiments.{name}", experiment["predictors"]
+        if experiment["protocol"] == "transfer":
+            yield f"{where}.source", experiment["source"], sources
+            trained = sources[experiment["source"]]
+            yield from ((f"{where}.predictors", one, trained) for one in chosen if "fine_tuning" in predictors[one])
+            known = [one for one in trained if one in chosen]
+            for one in chosen:
+                yield from ((f"predictors.{one}.members", each, known) for each in predictors[one].get("members", []))
+        else:
+            yield from ((f"{where}.predictors", one, modules) for one in chosen)
+    for name, table in config["transfer_tables"].items():
+        yield from _table_choices(f"transfer_tables.{name}", table, config)
+
+
+def _table_choices(where: str, table: Config, config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]:
+    yield from ((f"{where}.predictors", name, config["predictors"]) for name in table["predictors"])
+    yield f"{where}.headline", table["headline"], table["predictors"]
+    for text, row in table["rows"].items():
+        if "experiment" in row:
+            yield f"{where}.rows.{text}.experiment", row["experiment"], config["experiments"]
+            experiment = config["experiments"][row["experiment"]]
+            yield f"{where}.rows.{text}.n_train", row["n_train"], experiment["n_train"]
+            yield from ((f"{where}.metrics", metric, experiment["metrics"]) for metric in table["metrics"])
+        if "published" in row:
+            for paper in table["metrics"].values():
+                for column in filter(None, table["predictors"].values()):
+                    published("gennape", paper, row["published"], column)
+
+
+def experiments_of(config: Config, *protocols: str) -> str:
+    """Pattern of the names of all experiments of some protocols; one that matches nothing when there are none."""
+    names = (name for name, experiment in config["experiments"].items() if experiment["protocol"] in protocols)
+    return "|".join(names) or "(?!)"
+
+
+def predictors_with(config: Config, key: str) -> str:
+    """Pattern of the names of all predictors that have a "module", or "members" in its place."""
+    return "|".join(name for name, predictor in config["predictors"].items() if key in predictor) or "(?!)"
+
+
+def prediction_files(config: Config, experiment: str) -> list[str]:
+    """The predictions that an experiment's evaluation judges."""
+    settings = config["experiments"][experiment]
+    if settings["protocol"] != "source":
+        return [f"results/predictions/{experiment}/{predictor}.parquet" for predictor in settings["predictors"]]
+    models = (file for predictor in settings["predictors"] for file in model_files(config, experiment, predictor))
+    return [file.removesuffix(".pt") + ".parquet" for file in models]
+
+
+def model_files(config: Config, source: str, predictor: str) -> list[str]:
+    """What is kept of a predictor's trainings on a source, one file for each seed."""
+    seeds = range(config["experiments"][source]["seeds"])
+    return [f"results/sources/{source}/{predictor}/{seed}.pt" for seed in seeds]
+
+
+def transferred_files(config: Config, experiment: str, predictor: str) -> list[str]:
+    """The source models of a predictor that is transferred; none for one that learns from the target alone."""
+    if "fine_tuning" not in config["predictors"][predictor]:
+        return []
+    return model_files(config, config["experiments"][experiment]["source"], predictor)
+
+
+def source_settings(config: Config, experiment: str, predictor: str, seed: str) -> dict[str, Any]:
+    """What workflow_scripts/source.py needs to know."""
+    (n_train,) = config["experiments"][experiment]["n_train"]
+    run = {"predictor": predictor, "n_train": n_train, "split": 0, "seed": int(seed)}
+    return {**_made_of(config, experiment, predictor), "run": run}
+
+
+def transfer_settings(config: Config, experiment: str, predictor: str) -> dict[str, Any]:
+    """What workflow_scripts/transfer.py needs to know."""
+    return {
+        **_made_of(config, experiment, predictor),
+        "predictor": predictor,
+        "fine_tuning": plain(config["predictors"][predictor].get("fine_tuning", {})),
+        "transferred": config["experiments"][experiment]["transferred"],
+        "runs": transfer_runs(config, experiment, predictor),
+    }
+
+
+def ensemble_settings(config: Config, experiment: str, predictor: str) -> dict[str, Any]:
+    """What workflow_scripts/ensemble.py needs to know."""
+    settings = config["experiments"][experiment]
+    return {
+        "predictor": predictor,
+        "label": settings["label"],
+        "transferred": settings["transferred"],
+        "runs": transfer_runs(config, experiment, predictor),
+    }
+
+
+def ensemble_members(config: Config, experiment: str, predictor: str) -> list[str]:
+    """The members' predictions of the target."""
+    return [f"results/predictions/{experiment}/{one}.parquet" for one in config["predictors"][predictor]["members"]]
+
+
+def ensemble_models(config: Config, experiment: str, predictor: str) -> list[str]:
+    """The members' source models, all seeds of a member one after another."""
+    source = config["experiments"][experiment]["source"]
+    members = config["predictors"][predictor]["members"]
+    return [file for member in members for file in model_files(config, source, member)]
+
+
+def transfer_runs(config: Config, experiment: str, predictor: str) -> list[list[int]]:
+    """[n_train, split, seed] of each run of a predictor in a transfer, the same for all that have the size.
+
+    Zero-shot there is no draw of labels, but a run for each model that is transferred.
+    """
+    settings = config["experiments"][experiment]
+    models = config["experiments"][settings["source"]]["seeds"] if settings["transferred"] == "every" else 1
+    made: list[list[int]] = []
+    for size, splits in runs(config, experiment, predictor):
+        made += [[size, split, split] for split in range(splits)] if size else [[0, 0, seed] for seed in range(models)]
+    return made
+
+
+def transfer_modules(config: Config, experiment: str, predictor: str) -> list[str]:
+    """The modules that a job of a source or a transfer finds by name."""
+    return [
+        f"archgauge.predictors.{config['predictors'][predictor]['module']}",
+        f"archgauge.families.{config['experiments'][experiment]['family']}",
+    ]
+
+
+def transfer_metrics(config: Config, table: str) -> list[str]:
+    """The METRICS that a table of transfers reads."""
+    return [f"results/metrics/{name}.parquet" for name in dict.fromkeys(_run(config, table).values())]
+
+
+def cluster_files(config: Config, predictors: Iterable[str]) -> list[str]:
+    """The clusterings behind the memberships that predictors read."""
+    return [f"results/clusters/{name}.npz" for name in dict.fromkeys(clusterings_of(config, predictors).values())]
+
+
+def transfer_table_settings(config: Config, table: str) -> dict[str, Any]:
+    """What workflow_scripts/transfer_table.py needs to know."""
+    settings, run = config["transfer_tables"][table], _run(config, table)
+    shown = {name: config["predictors"][name] for name in settings["predictors"]}
+    return {
+        **plain(settings),
+        "rows": {
+            text: plain(row) if text in run or "missing" in row else {**plain(row), "missing": _NO_LABELS}
+            for text, row in settings["rows"].items()
+        },
+        "titles": {name: one["title"] for name, one in shown.items()},
+        "notes": {one["title"]: one["note"] for one in shown.values() if "note" in one},
+        "clusterings": clusterings_of(config, shown),
+        "in_percent": in_percent(config, shown),
+        "scales": {name: _scale(config, name) for name in dict.fromkeys(run.values())},
+    }
+
+
+def _run(config: Config, table: str) -> dict[str, str]:
+    """The experiments of the rows of a table of transfers that can run, by the rows' texts."""
+    rows = config["transfer_tables"][table]["rows"].items()
+    return {text: row["experiment"] for text, row in rows if "experiment" in row and can_run(config, row["experiment"])}
+
+
+def _scale(config: Config, experiment: str) -> str:
+    """What an experiment learns from, and by what it is judged."""
+    settings = config["experiments"][experiment]
+    if settings["protocol"] == "source":
+        (n_train,), sample = settings["n_train"], config["families"][settings["family"]]["sample"]
+        drawn = "all" if sample is None else f"a sample of {sample:,}"
+        return (
+            f"Trained on {n_train:,} labels {settings['label']} of {settings['family']} ({drawn}, those below "
+            f"{settings['minimum_label']:g} % left out), {settings['seeds']} seeds."
+        )
+    source, models = settings["source"], config["experiments"][settings["source"]]
+    kept = "the seed of the best ρ there" if settings["transferred"] == "best" else "each seed"
+    return (
+        f"Label {settings['label']}; from {source} ({models['n_train'][0]:,} labels of {models['family']}, "
+        f"{models['seeds']} seeds), {kept} transferred; {settings['splits']} draws of target labels."
+    )
+
+
+def _made_of(config: Config, experiment: str, predictor: str) -> dict[str, Any]:
+    settings, chosen = config["experiments"][experiment], config["predictors"][predictor]
+    return {
+        "module": chosen["module"],
+        "keywords": predictor_keywords(config, predictor),
+        "family": settings["family"],
+        "label": settings["label"],
+        "tables": list(population_tables(config, predictor, settings["family"])),
+    }
