@@ -19,6 +19,7 @@ from archgauge.config import (
     learnt_from,
     population_files,
     predict_modules,
+    predict_priority,
     predict_settings,
     predicted_settings,
     sampled,

@@ -33,6 +33,7 @@ rule predict:
         predictions="results/predictions/{experiment}/{predictor}.parquet",
     log:
         "results/logs/predict/{experiment}/{predictor}.log",
+    priority: lambda w: predict_priority(config, w.predictor)
     conda:
         "../envs/archgauge.yaml"
     resources:

@@ -15,6 +15,7 @@ from archgauge.config import (
     has_labels,
     label_files,
     population_tables,
+    predict_priority,
     predictor_keywords,
     runs,
     sizes,
@@ -103,6 +104,8 @@ def test_the_shipped_configurations_are_valid():
             {"batch_size": 0},
             "cl_mlp.settings.batch_size: expected more than 0",
         ),
+        ("predictors.cl_mlp.settings", {"epoch_steps": 0}, "cl_mlp.settings.epoch_steps: expected more than 0"),
+        ("predictors.cl_mlp.settings", {"epoch_steps": "all"}, r"cl_mlp.settings.epoch_steps: expected int \| None"),
         (
             "predictors.cl_mlp.n_train",
             [60],
@@ -118,6 +121,15 @@ def test_the_shipped_configurations_are_valid():
 def test_what_is_wrong_is_named(path, value, message):
     with pytest.raises(ConfigError, match=message):
         check(changed(path, value))
+
+
+def test_no_limit_of_steps_is_a_choice():
+    check(changed("predictors.cl_mlp.settings", {"epoch_steps": None}))
+
+
+def test_the_longest_predictors_go_first():
+    order = sorted(["macs", "cl_fcm_flops", "cl_mlp"], key=lambda name: -predict_priority(SHIPPED, name))
+    assert order == ["cl_fcm_flops", "cl_mlp", "macs"]
 
 
 def test_a_missing_key_is_named():

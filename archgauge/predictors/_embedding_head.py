@@ -1,6 +1,7 @@
 """What GENNAPE's heads on embeddings share (its supplement)."""
 
 from abc import ABC, abstractmethod
+from math import ceil
 from typing import Self
 
 import numpy as np
@@ -19,6 +20,7 @@ class EmbeddingHead(ABC):
         flops_transform: learn A / (log10(F + 1) + 1) in place of A (GENNAPE, Eq. 5).
         epochs, learning_rate, batch_size: of Adam. The defaults are GENNAPE's on a large source; for 50 labels it
             takes 100 epochs of batches of 1.
+        epoch_steps: most steps of an epoch, where given: from `epoch_steps * batch_size` rows on the batches grow.
         seed: of the initial weights and the order of the training rows.
 
     Attributes:
@@ -34,11 +36,12 @@ class EmbeddingHead(ABC):
         epochs: int = 40,
         learning_rate: float = 1e-4,
         batch_size: int = 32,
+        epoch_steps: int | None = None,
         seed: int,
     ):
         self.flops_transform = flops_transform
         self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
-        self.seed = seed
+        self.epoch_steps, self.seed = epoch_steps, seed
 
     @abstractmethod
     def network(self, widths: list[int], generator: torch.Generator) -> nn.Module:
@@ -66,7 +69,7 @@ class EmbeddingHead(ABC):
             self.target_.of(labels, population.macs),
             epochs=self.epochs,
             learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
+            batch_size=max(self.batch_size, ceil(len(labels) / (self.epoch_steps or len(labels)))),
             generator=generator,
         )
         return self
