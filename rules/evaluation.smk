@@ -33,11 +33,13 @@ rule table:
     input:
         metrics=lambda w: f"results/metrics/{config['tables'][w.table]['experiment']}.parquet",
     output:
-        markdown=report(
-            "results/tables/{table}.md",
+        page=report(
+            "results/tables/{table}.html",
             caption="captions/table.rst",
             category="Tables",
+            labels=lambda w: {"table": config["tables"][w.table]["title"]},
         ),
+        markdown="results/tables/{table}.md",
         comma_separated="results/tables/{table}.csv",
         latex="results/tables/{table}.tex",
     log:
