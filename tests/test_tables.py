@@ -67,6 +67,12 @@ def test_best_is_highest_or_lowest_as_the_metric_has_it():
     assert _table(_metrics(swapped)).entries["ridge | paths", "MAE %"].best
 
 
+def test_best_is_sought_among_equally_many_runs():
+    """A mean over fewer draws is another quantity: no bold, however good it is."""
+    entries = _table(_metrics({**VALUES, ("macs", 20, "spearman"): [0.99]})).entries
+    assert [entries[row.text, "ρ, 20 labels"].best for row in ROWS] == [True, False, False]
+
+
 def test_equal_to_the_printed_digits_is_equally_good():
     entries = _table(_metrics({**VALUES, ("ridge", 50, "spearman"): [0.9112, 0.9212, 0.9312]})).entries
     assert entries["GENNAPE, NB101", "ρ, 50 labels"].best

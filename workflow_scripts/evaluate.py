@@ -28,14 +28,14 @@ def main(
     arch_id = table["arch_id"].to_numpy()
     hashes = read_table(graphs, GRAPHS, ["arch_id", "live_hash"])
     check_same_rows(hashes, graphs, arch_id, architectures)
-    cell = import_module(f"archgauge.families.{family}").cell
+    cell = getattr(import_module(f"archgauge.families.{family}"), "cell", None)
     truth = Truth(
         family=family,
         label=label,
         arch_id=arch_id,
         accuracy_pct=label_values(read_table(labels, LABELS), label, arch_id),
         live_hash=hashes["live_hash"].to_numpy(),
-        without_none=cells_without_none([cell(spec) for spec in table["spec"].to_pylist()]),
+        without_none=cells_without_none([cell(spec) for spec in table["spec"].to_pylist()]) if cell else None,
     )
     rows = metric_rows(
         pa.concat_tables([read_table(path, PREDICTIONS) for path in predictions]).unify_dictionaries(),
