@@ -31,7 +31,7 @@ from archgauge.signatures import (
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
 PLUGINS = {
-    "family": ("archgauge.families", "to_graph"),
+    "family": ("archgauge.families", "FAMILY"),
     "predictor": ("archgauge.predictors", "Predictor"),
     "strategy": ("archgauge.search", "search"),
 }

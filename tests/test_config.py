@@ -112,7 +112,6 @@ def test_the_shipped_configurations_are_valid():
             "cl_mlp.n_train: expected one of those of experiments.few",
         ),
         ("tables_dir", "/no/such/folder", "tables_dir: expected a folder, or null"),
-        ("families.nb301.labels", {"source": "runs", "path": None}, "families.nb301.labels.path: expected the file or"),
         ("figures.predicted.n_train", 51, "figures.predicted.n_train: expected one of 20, 50"),
         ("figures.predicted.predictor", "source_mlp", "figures.predicted.predictor: expected one of macs, params"),
         ("figures.pretraining.encoders", ["cl"], "figures.pretraining.encoders: expected one of cl_nb101"),
