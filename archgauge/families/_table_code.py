@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from archgauge.errors import ArchgaugeError, SpecError
@@ -95,14 +96,32 @@ def _network(model: Any, spec: str) -> "nn.Module":
 
 @contextmanager
 def _importing(folder: Path | None) -> Iterator[None]:
-    """Let the user's file import its neighbours."""
-    before = sys.path[:]
-    if folder is not None:
-        sys.path.insert(0, str(folder))
+    """Let the user's file import its neighbours, and forget them: another folder may have others of the same names."""
+    if folder is None:
+        yield
+        return
+    path, known = sys.path[:], {name.partition(".")[0] for name in sys.modules}
+    writes_bytecode = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # it would take a neighbour for unchanged that was edited within a second
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
     try:
         yield
     finally:
-        sys.path[:] = before
+        sys.path[:], sys.dont_write_bytecode = path, writes_bytecode
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] not in known and _stands_in(module, folder):
+                del sys.modules[name]
+
+
+def _stands_in(module: ModuleType, folder: Path) -> bool:
+    """Whether a module is the user's: of this folder, and not of an environment inside it."""
+    found = getattr(module, "__file__", None)
+    places = [found] if found else getattr(module, "__path__", [])  # a package without __init__.py is in no file
+    return any(
+        Path(place).resolve().is_relative_to(folder.resolve()) and not Path(place).is_relative_to(sys.prefix)
+        for place in places
+    )
 
 
 def _loaded(path: Path, code: bytes) -> Any:
