@@ -38,7 +38,7 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Archgauge needs Python 3.11, and there is no $(PYTHON) on the PATH. Install it (Debian 12: apt install python3.11-venv) or run: make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Archgauge needs Python 3.11; $(PYTHON) is $$($(PYTHON) --version). Run: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo "Archgauge needs Python 3.11; $(PYTHON) is $$($(PYTHON) --version 2>&1 | grep . | head -n 1). Run: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian: apt install python3.11-venv"; exit 1; }
 	@echo "Installing the packages of requirements.lock into $(VENV) (some minutes, about 2 GB)"
 	@$(PYTHON) -m venv $(VENV)

@@ -172,6 +172,14 @@ def split_settings(config: Config, experiment: str) -> dict[str, Any]:
     }
 
 
+def predict_priority(config: Config, predictor: str) -> int:
+    """Longest first, or the last job would run on alone: a head for each cluster, then whatever trains in epochs."""
+    module = config["predictors"][predictor]["module"]
+    return 2 * ("membership" in needs_of(module)) + (
+        "epochs" in keywords(f"archgauge.predictors.{module}", "Predictor")
+    )
+
+
 def predict_settings(config: Config, experiment: str, predictor: str) -> dict[str, Any]:
     """What workflow_scripts/predict.py needs to know."""
     settings, chosen = config["experiments"][experiment], config["predictors"][predictor]

@@ -33,7 +33,7 @@ from archgauge.transfer_config import transfer_choices
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
 PLUGINS = {
-    "family": ("archgauge.families", "to_graph"),
+    "family": ("archgauge.families", "FAMILY"),
     "predictor": ("archgauge.predictors", "Predictor"),
     "strategy": ("archgauge.search", "search"),
     "proxy": ("archgauge.proxies", "score"),
@@ -341,8 +341,14 @@ def _choice(where: str, name: Any, known: Iterable[Any]) -> None:
         )
 
 
-_POSITIVE = ("epochs", "batch_size", "learning_rate")
-_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+_POSITIVE = ("epochs", "batch_size", "epoch_steps", "learning_rate")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+}
 
 
 def _check_keywords(where: str, given: Mapping[str, Any], known: Keywords) -> None:
@@ -360,7 +366,7 @@ def _check_keywords(where: str, given: Mapping[str, Any], known: Keywords) -> No
         )
     for name, value in given.items():
         _check_value(f"{where}.{name}", value, known[name][0])
-        if name in _POSITIVE and value <= 0:
+        if name in _POSITIVE and value is not None and value <= 0:
             raise ConfigError(
                 "the range of a setting",
                 where=f"{where}.{name}",

@@ -4,7 +4,8 @@ The data go to `.<name>.part` beside the target, so that a later try continues w
 one kind of file that does not go through `archgauge.files.whole_file`: its unfinished form has to be found again.
 
 Where a size or a sha256 is published, the file must have it. Where no sha256 is, the first whole download's is
-recorded in `<name>.sha256` beside the file, and every later one must equal it.
+recorded in `<name>.sha256` beside the file, and every later one must equal it. A file must begin as its ending says, so
+that no error page or message, whatever the server calls it, is taken for the first download.
 """
 
 import fcntl
@@ -26,7 +27,17 @@ LONGEST_WAIT_S = 60.0
 
 _PARTIAL, _RANGE_NOT_SATISFIABLE = 206, 416
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
-_HTML_STARTS = (b"<!doctype html", b"<html")
+_STARTS = {
+    ".zip": (b"PK\x03\x04",),
+    ".gz": (b"\x1f\x8b",),
+    ".bz2": (b"BZh",),
+    ".pth": (b"PK\x03\x04", b"\x80"),  # PyTorch's zip, or before version 1.6 a pickle
+    ".json": (b"{", b"["),
+}
+"""What files of an ending begin with. A .tar says what it is further on, and a .tfrecord nowhere."""
+
+_PAGE_STARTS = (b"<", b"{")
+"""What pages and messages of servers begin with: HTML, XML, JSON."""
 
 
 @dataclass(frozen=True)
@@ -238,14 +249,23 @@ def _fault(candidate: Path, remote: Remote, target: Path) -> str | None:
     size = candidate.stat().st_size
     if size != remote.size and (remote.size is not None or size == 0):
         return f"the size: expected {remote.size or 'some'} bytes, got {size}"
-    with candidate.open("rb") as file:
-        if file.read(64).lstrip().lower().startswith(_HTML_STARTS):
-            return "an HTML page in place of the file (an error, a consent or a login page)"
     wanted = remote.sha256 or _recorded_hash(target)
-    if wanted is not None:
-        found = sha256(candidate)
-        if found != wanted.lower():
-            return f"the sha256: expected {wanted}, got {found}"
+    found = sha256(candidate) if wanted is not None else None
+    if wanted is not None and found == wanted.lower():
+        return None
+    fault = _other_kind(candidate, target.suffix)
+    return f"the sha256: expected {wanted}, got {found}" if fault is None and wanted is not None else fault
+
+
+def _other_kind(candidate: Path, suffix: str) -> str | None:
+    """Say so where a file does not begin as its ending wants it."""
+    with candidate.open("rb") as file:
+        start = file.read(64).lstrip()
+    if suffix in _STARTS and not start.startswith(_STARTS[suffix]):
+        page = ", such as an HTML page or a message of the server" if start.startswith(_PAGE_STARTS) else ""
+        return f"no {suffix} file but what begins with {start[:16]!r}{page}"
+    if suffix not in _STARTS and start.startswith(_PAGE_STARTS):
+        return "an HTML page or a message in place of the file (an error, a consent or a login page)"
     return None
 
 

@@ -5,11 +5,13 @@ rule bundle:
         labels=f"results/labels/{config['bundle']['family']}.parquet",
     output:
         bundle="results/bundle/archgauge.bundle",
-        card=report(
-            "results/bundle/card.md",
+        page=report(
+            "results/bundle/card.html",
             caption="captions/bundle.rst",
             category="Ranking anyone's models",
+            labels={"model card": "archgauge.bundle"},
         ),
+        card="results/bundle/card.md",
     log:
         "results/logs/bundle.log",
     conda:

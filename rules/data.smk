@@ -55,7 +55,6 @@ rule convert:
     priority: 10  # the longest chain of jobs starts here
     conda:
         "../envs/archgauge.yaml"
-    threads: 2
     resources:
         gpu=0,
     params:
@@ -80,7 +79,6 @@ rule spectra:
     priority: 10  # the longest chain of jobs starts here
     conda:
         "../envs/archgauge.yaml"
-    threads: 2
     resources:
         gpu=0,
     params:

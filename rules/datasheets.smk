@@ -28,16 +28,14 @@ rule datasheet:
             for experiment in datasheet_splits(config, w.family)
         ],
     output:
-        sheet=report(
-            "results/datasheets/{family}.md",
+        page=report(
+            "results/datasheets/{family}.html",
             caption="captions/datasheet.rst",
             category="Data sheets",
+            labels={"data sheet": "{family}"},
         ),
-        figure=report(
-            "results/figures/datasheet_{family}.svg",
-            caption="captions/datasheet.rst",
-            category="Data sheets",
-        ),
+        sheet="results/datasheets/{family}.md",
+        figure="results/figures/datasheet_{family}.svg",
     log:
         "results/logs/datasheet/{family}.log",
     conda:
@@ -60,10 +58,12 @@ rule overlap:
         graphs=expand("results/graphs/{family}.parquet", family=config["families"]),
     output:
         page=report(
-            "results/datasheets/overlap.md",
+            "results/datasheets/overlap.html",
             caption="captions/overlap.rst",
             category="Data sheets",
+            labels={"data sheet": "overlap"},
         ),
+        markdown="results/datasheets/overlap.md",
     log:
         "results/logs/overlap.log",
     conda:

@@ -36,11 +36,13 @@ rule table:
             ],
         ),
     output:
-        markdown=report(
-            "results/tables/{table}.md",
+        page=report(
+            "results/tables/{table}.html",
             caption="captions/table.rst",
             category="Tables",
+            labels=lambda w: {"table": config["tables"][w.table]["title"]},
         ),
+        markdown="results/tables/{table}.md",
         comma_separated="results/tables/{table}.csv",
         latex="results/tables/{table}.tex",
     log:

@@ -10,6 +10,7 @@ rule figure_predicted:
             "results/figures/{figure}.svg",
             caption="captions/predicted.rst",
             category="Figures",
+            labels={"figure": "{figure}"},
         ),
     log:
         "results/logs/figure/{figure}.log",
@@ -38,6 +39,7 @@ rule figure_embedding:
             "results/figures/{figure}.svg",
             caption="captions/embedding.rst",
             category="Figures",
+            labels={"figure": "{figure}"},
         ),
     log:
         "results/logs/figure/{figure}.log",
@@ -64,6 +66,7 @@ rule figure_memberships:
             "results/figures/{figure}.svg",
             caption="captions/memberships.rst",
             category="Figures",
+            labels={"figure": "{figure}"},
         ),
     log:
         "results/logs/figure/{figure}.log",
@@ -91,6 +94,7 @@ rule figure_pretraining:
             "results/figures/{figure}.svg",
             caption="captions/pretraining.rst",
             category="Figures",
+            labels={"figure": "{figure}"},
         ),
     log:
         "results/logs/figure/{figure}.log",

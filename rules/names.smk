@@ -20,6 +20,7 @@ from archgauge.config import (
     population_files,
     population_tables,
     predict_modules,
+    predict_priority,
     predict_settings,
     predicted_settings,
     sampled,

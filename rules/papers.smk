@@ -6,11 +6,13 @@ rule gennape_table2:
             for family in labelled_families(config, "gennape_table2")
         ],
     output:
-        markdown=report(
-            "results/tables/gennape_table2.md",
+        page=report(
+            "results/tables/gennape_table2.html",
             caption="captions/gennape_table2.rst",
             category="Tables",
+            labels={"table": "GENNAPE, Table 2"},
         ),
+        markdown="results/tables/gennape_table2.md",
         comma_separated="results/tables/gennape_table2.csv",
         latex="results/tables/gennape_table2.tex",
     log:
@@ -46,6 +48,7 @@ rule gennape_figure2:
             "results/figures/gennape_figure2.svg",
             caption="captions/gennape_figure2.rst",
             category="Figures",
+            labels={"figure": "GENNAPE, Figure 2"},
         ),
     log:
         "results/logs/gennape_figure2.log",
@@ -67,11 +70,13 @@ rule gennape_figure2:
 
 rule transferable_table5:
     output:
-        markdown=report(
-            "results/tables/transferable_table5.md",
+        page=report(
+            "results/tables/transferable_table5.html",
             caption="captions/transferable_table5.rst",
             category="Tables",
+            labels={"table": "The transferable predictor, Table 5"},
         ),
+        markdown="results/tables/transferable_table5.md",
         comma_separated="results/tables/transferable_table5.csv",
         latex="results/tables/transferable_table5.tex",
     log:
@@ -96,7 +101,7 @@ rule transferable_table1:
             f"results/proxies/graphs/{name}.parquet"
             for name in paper_sets(config, "transferable_table1")
         ],
-        labels=[
+        labels=lambda w: [
             proxy_labels(config, name)
             for name in paper_sets(config, "transferable_table1")
         ],
@@ -113,11 +118,13 @@ rule transferable_table1:
             for experiment in paper_experiments(config, "transferable_table1")
         ],
     output:
-        markdown=report(
-            "results/tables/transferable_table1.md",
+        page=report(
+            "results/tables/transferable_table1.html",
             caption="captions/transferable_table1.rst",
             category="Tables",
+            labels={"table": "The transferable predictor, Table 1"},
         ),
+        markdown="results/tables/transferable_table1.md",
         comma_separated="results/tables/transferable_table1.csv",
         latex="results/tables/transferable_table1.tex",
     log:
@@ -148,7 +155,7 @@ rule gennape_table1:
             f"results/proxies/graphs/{name}.parquet"
             for name in paper_sets(config, "gennape_table1")
         ],
-        labels=[
+        labels=lambda w: [
             proxy_labels(config, name) for name in paper_sets(config, "gennape_table1")
         ],
         whole=[
@@ -164,11 +171,13 @@ rule gennape_table1:
             for experiment in paper_experiments(config, "gennape_table1")
         ],
     output:
-        markdown=report(
-            "results/tables/gennape_table1.md",
+        page=report(
+            "results/tables/gennape_table1.html",
             caption="captions/gennape_table1.rst",
             category="Tables",
+            labels={"table": "GENNAPE, Table 1"},
         ),
+        markdown="results/tables/gennape_table1.md",
         comma_separated="results/tables/gennape_table1.csv",
         latex="results/tables/gennape_table1.tex",
     log:

@@ -35,6 +35,7 @@ rule predict:
         "results/logs/predict/{experiment}/{predictor}.log",
     wildcard_constraints:
         experiment=experiments_of(config, "few_label", "zero_shot"),
+    priority: lambda w: predict_priority(config, w.predictor)
     conda:
         "../envs/archgauge.yaml"
     resources:

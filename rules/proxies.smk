@@ -107,11 +107,13 @@ rule proxy_table:
         ),
         labels=lambda w: proxy_labels(config, w.proxies),
     output:
-        markdown=report(
-            "results/tables/proxies_{proxies}.md",
+        page=report(
+            "results/tables/proxies_{proxies}.html",
             caption="captions/proxies.rst",
             category="Tables",
+            labels={"table": "Zero-cost proxies, {proxies}"},
         ),
+        markdown="results/tables/proxies_{proxies}.md",
         comma_separated="results/tables/proxies_{proxies}.csv",
         latex="results/tables/proxies_{proxies}.tex",
     log:

@@ -51,11 +51,13 @@ rule search_table:
     input:
         metrics="results/search_metrics/{search}.parquet",
     output:
-        markdown=report(
-            "results/tables/{search}.md",
+        page=report(
+            "results/tables/{search}.html",
             caption="captions/search_table.rst",
             category="Tables",
+            labels=lambda w: {"table": config["searches"][w.search]["title"]},
         ),
+        markdown="results/tables/{search}.md",
         comma_separated="results/tables/{search}.csv",
         latex="results/tables/{search}.tex",
     log:
@@ -79,6 +81,7 @@ rule search_figure:
             "results/figures/{search}.svg",
             caption="captions/search.rst",
             category="Figures",
+            labels=lambda w: {"figure": config["searches"][w.search]["title"]},
         ),
     log:
         "results/logs/search_figure/{search}.log",

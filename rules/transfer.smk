@@ -95,11 +95,15 @@ rule transfer_table:
             config, config["transfer_tables"][w.transfer_table]["predictors"]
         ),
     output:
-        markdown=report(
-            "results/tables/{transfer_table}.md",
+        page=report(
+            "results/tables/{transfer_table}.html",
             caption="captions/table.rst",
             category="Tables",
+            labels=lambda w: {
+                "table": config["transfer_tables"][w.transfer_table]["title"]
+            },
         ),
+        markdown="results/tables/{transfer_table}.md",
         comma_separated="results/tables/{transfer_table}.csv",
         latex="results/tables/{transfer_table}.tex",
     log:

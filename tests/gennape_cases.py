@@ -1,6 +1,9 @@
 """What the tests of GENNAPE's families share: the truth tables, and files written as the authors' code writes them."""
 
 import json
+import pickle
+import sys
+import types
 from collections import Counter
 
 import numpy as np
@@ -167,3 +170,35 @@ def one_edit(first: list, second: list) -> bool:
         return False
     start = next((i for i, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
     return short[start + (len(short) == len(long)) :] == long[start + 1 :]
+
+
+def authors_module(monkeypatch):
+    """The authors' classes, under their names, as long as a test writes with them."""
+    module = types.ModuleType("model_src.comp_graph.tf_comp_graph")
+    for name in ("ComputeGraph", "RegularNode", "WeightedNode"):
+        setattr(module, name, type(name, (), {"__module__": module.__name__}))
+    for name in ("model_src", "model_src.comp_graph"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def compute_graph(module, state):
+    """A ComputeGraph with the attributes that the authors' object has."""
+    graph = module.ComputeGraph()
+    vars(graph).update({k: v for k, v in state.items() if not k.endswith("_nodes")})
+    for kind, name, number in (("RegularNode", "regular_nodes", 0), ("WeightedNode", "weighted_nodes", 1)):
+        nodes = []
+        for node in state[name]:
+            nodes.append(getattr(module, kind)())
+            vars(nodes[-1]).update({**node, "type_idx": number, "resolution": tuple(node["resolution"])})
+        setattr(graph, name, nodes)
+        setattr(graph, f"n_{name}", len(nodes))
+    graph.edge_pairs = [tuple(pair) for pair in state["edge_pairs"]]
+    return graph
+
+
+def cache(path, entries, protocol=4):
+    """A cache: a pickle, by default of the protocol that the authors use."""
+    path.write_bytes(pickle.dumps(entries, protocol))
+    return path

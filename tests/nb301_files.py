@@ -6,6 +6,7 @@ import zlib
 from typing import Any
 
 from nb301_boosters import MEMBERS
+from nb301_runtimes import RUNTIMES
 
 from archgauge.families import nb301
 
@@ -88,4 +89,14 @@ def ensemble_files() -> dict[str, bytes]:
         files[f"{folder}/surrogate_model.model"] = booster(member)
         files[f"{folder}/model_config.json"] = json.dumps({"model": "xgb", "param:bananas_enc": False}).encode()
         files[f"{folder}/data_config.json"] = b'{"seed": 1}'
+    return files
+
+
+def runtime_files() -> dict[str, bytes]:
+    """An ensemble of training time as the archive holds it, by name."""
+    files: dict[str, bytes] = {}
+    for member, (content, _) in enumerate(RUNTIMES):
+        folder = f"lgb_runtime_v1.0/ensemble_member_{member}"
+        files[f"{folder}/surrogate_model.model"] = zlib.decompress(base64.b85decode(content))
+        files[f"{folder}/model_config.json"] = b'{"model": "lgb_time"}'
     return files

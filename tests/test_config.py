@@ -15,6 +15,7 @@ from archgauge.config import (
     has_labels,
     label_files,
     population_tables,
+    predict_priority,
     predictor_keywords,
     runs,
     sizes,
@@ -106,13 +107,14 @@ def test_the_shipped_configurations_are_valid():
             {"batch_size": 0},
             "cl_mlp.settings.batch_size: expected more than 0",
         ),
+        ("predictors.cl_mlp.settings", {"epoch_steps": 0}, "cl_mlp.settings.epoch_steps: expected more than 0"),
+        ("predictors.cl_mlp.settings", {"epoch_steps": "all"}, r"cl_mlp.settings.epoch_steps: expected int \| None"),
         (
             "predictors.cl_mlp.n_train",
             [60],
             "cl_mlp.n_train: expected one of those of experiments.few",
         ),
         ("tables_dir", "/no/such/folder", "tables_dir: expected a folder, or null"),
-        ("families.nb301.labels", {"source": "runs", "path": None}, "families.nb301.labels.path: expected the file or"),
         ("figures.predicted.n_train", 51, "figures.predicted.n_train: expected one of 20, 50"),
         ("figures.predicted.predictor", "source_mlp", "figures.predicted.predictor: expected one of macs, params"),
         ("figures.pretraining.encoders", ["cl"], "figures.pretraining.encoders: expected one of cl_nb101"),
@@ -121,6 +123,15 @@ def test_the_shipped_configurations_are_valid():
 def test_what_is_wrong_is_named(path, value, message):
     with pytest.raises(ConfigError, match=message):
         check(changed(path, value))
+
+
+def test_no_limit_of_steps_is_a_choice():
+    check(changed("predictors.cl_mlp.settings", {"epoch_steps": None}))
+
+
+def test_the_longest_predictors_go_first():
+    order = sorted(["macs", "cl_fcm_flops", "cl_mlp"], key=lambda name: -predict_priority(SHIPPED, name))
+    assert order == ["cl_fcm_flops", "cl_mlp", "macs"]
 
 
 def test_a_missing_key_is_named():

@@ -197,7 +197,7 @@ def test_a_family_without_labels_keeps_its_row():
 
 
 def test_every_operation_has_as_many_nodes_as_the_paper_prints(tmp_path):
-    files = {name: tmp_path / name for name in ("markdown", "comma_separated", "latex")}
+    files = {name: tmp_path / name for name in ("page", "markdown", "comma_separated", "latex")}
     script("operations_table")(**files)
     rows = [line for line in files["markdown"].read_text().splitlines() if line.startswith("| NAS-Bench")]
     assert len(rows) == 15

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -135,6 +136,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def page_in_disguise(self):
         self.send(PAGE)
+
+    def page_behind_a_comment(self):
+        self.send(b"<!-- cache 7 --> " + PAGE)
+
+    def message(self):
+        self.send(b'{"error": "quota exceeded"}')
+
+    def archive(self):
+        self.send(b"PK\x03\x04" + CONTENT)
 
     def missing(self):
         self.send_error(404)
@@ -278,7 +288,9 @@ def test_what_a_source_did_wrong_is_said(server, tmp_path, path, reason, request
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("page-in-disguise", "an HTML page in place of the file"),
+        ("page-in-disguise", "an HTML page or a message in place of the file"),
+        ("page-behind-a-comment", "an HTML page or a message in place of the file"),
+        ("message", "an HTML page or a message in place of the file"),
         ("promises-more", "IncompleteRead"),
         ("empty", "the size: expected some bytes, got 0"),
     ],
@@ -288,6 +300,24 @@ def test_an_unpublished_hash_lets_no_rubbish_pass(server, tmp_path, path, reason
         fetch(server.remote(path, size=None, sha256=None), tmp_path / "data.bin")
     assert not (tmp_path / "data.bin").exists()
     assert not (tmp_path / "data.bin.sha256").exists()
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar.gz", "data.tar.bz2", "data.pth"])
+def test_a_file_begins_as_its_ending_says(server, tmp_path, name):
+    """Whatever its first download holds would be taken for the authors' own from then on."""
+    unpublished = replace(server.remote("page-behind-a-comment", "message", "good", size=None, sha256=None), file=name)
+    with pytest.raises(DownloadError, match=r"begins with b'<!-- cache 7.*such as an HTML.*b'{.*such as.*begins with"):
+        fetch(unpublished, tmp_path / name)
+    assert left(tmp_path) == set()
+    assert fetch(replace(server.remote("good"), file=name), tmp_path / name).read_bytes() == CONTENT  # by its hash
+
+
+def test_an_archive_is_one(server, tmp_path):
+    unpublished = replace(server.remote("message", "archive", size=None, sha256=None), file="data.zip")
+    assert fetch(unpublished, tmp_path / "data.zip").read_bytes()[4:] == CONTENT
+    (tmp_path / "data.zip").write_bytes(b"PK\x03\x04")
+    with pytest.raises(DownloadError, match=r"already there: the sha256: expected \w+, got .*begins with b'{"):
+        fetch(replace(unpublished, sources=unpublished.sources[:1]), tmp_path / "data.zip")
 
 
 def test_every_source_is_named_in_order(server, tmp_path):

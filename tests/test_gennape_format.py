@@ -11,7 +11,7 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-from gennape_cases import labelled_file, official_state
+from gennape_cases import authors_module, cache, compute_graph, labelled_file, official_state
 
 from archgauge.errors import FormatError
 from archgauge.families import hiaml
@@ -161,34 +161,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
 
 @pytest.fixture
 def authors(monkeypatch):
-    """The authors' classes, under their names, as long as a test writes with them."""
-    module = types.ModuleType("model_src.comp_graph.tf_comp_graph")
-    for name in ("ComputeGraph", "RegularNode", "WeightedNode"):
-        setattr(module, name, type(name, (), {"__module__": module.__name__}))
-    for name in ("model_src", "model_src.comp_graph"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    return module
-
-
-def compute_graph(module, state):
-    """A ComputeGraph with the attributes that the authors' object has."""
-    graph = module.ComputeGraph()
-    vars(graph).update({k: v for k, v in state.items() if not k.endswith("_nodes")})
-    for kind, name, number in (("RegularNode", "regular_nodes", 0), ("WeightedNode", "weighted_nodes", 1)):
-        nodes = []
-        for node in state[name]:
-            nodes.append(getattr(module, kind)())
-            vars(nodes[-1]).update({**node, "type_idx": number, "resolution": tuple(node["resolution"])})
-        setattr(graph, name, nodes)
-        setattr(graph, f"n_{name}", len(nodes))
-    graph.edge_pairs = [tuple(pair) for pair in state["edge_pairs"]]
-    return graph
-
-
-def cache(path, entries, protocol=4):
-    path.write_bytes(pickle.dumps(entries, protocol))
-    return path
+    return authors_module(monkeypatch)
 
 
 @pytest.mark.parametrize("protocol", [4, 5])

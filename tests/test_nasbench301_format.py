@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from nb301_boosters import MEMBERS, SPECS
-from nb301_files import RESULT, booster, ensemble_files, result
+from nb301_files import RESULT, booster, ensemble_files, result, runtime_files
+from nb301_runtimes import RUNTIMES
 
 from archgauge.errors import FormatError
 from archgauge.families import nb301
@@ -344,15 +345,14 @@ def test_a_graph_network_predicts_what_it_does_by_hand(tmp_path, zipped):
     assert np.ptp(found) > 0.05
 
 
-def test_both_ensembles_of_one_archive(tmp_path):
+def test_all_ensembles_of_one_archive(tmp_path):
     written(tmp_path, {f"nb_models/{name}": content for name, content in ensemble_files().items()})
     written(tmp_path, gin_files(gin_state(), GIN))
-    runtime = "nb_models/lgb_runtime_v1.0/member_0"
-    written(
-        tmp_path, {f"{runtime}/surrogate_model.model": b"", f"{runtime}/model_config.json": b'{"model": "lgb_time"}'}
-    )
-    names = [(e.name, len(e.members)) for e in nasbench301_surrogates.read_ensembles(tmp_path)]
-    assert names == [("xgb", 2), ("gin", 1)]
+    written(tmp_path, {f"nb_models/{name}": content for name, content in runtime_files().items()})
+    found = nasbench301_surrogates.read_ensembles(tmp_path)
+    assert [(ensemble.name, len(ensemble.members)) for ensemble in found] == [("xgb", 2), ("lgb", 2), ("gin", 1)]
+    seconds = found[1].predict([cells(spec) for spec in SPECS])
+    assert np.array_equal(seconds, [predictions for _, predictions in RUNTIMES])
 
 
 @pytest.mark.parametrize(

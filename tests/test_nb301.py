@@ -17,7 +17,8 @@ import torch
 from darts_counts import counted, published
 from darts_torch import Network
 from nb301_boosters import MEMBERS, SPECS
-from nb301_files import RESULT, ensemble_files, result
+from nb301_files import RESULT, ensemble_files, result, runtime_files
+from nb301_runtimes import RUNTIMES
 
 from archgauge.errors import ConfigError, FormatError, SpecError, TableError
 from archgauge.families import nb301
@@ -391,6 +392,16 @@ def test_labels_of_the_surrogate(tmp_path):
     assert np.allclose(values.std(0), official.std(0), rtol=0.2)
     assert np.allclose(values.mean(0), official.mean(0), atol=4 * official.std(0).max() / 300**0.5)
     assert draws[0]["label"][0].as_py() == "cifar10/validation@100/xgb_noisy+surrogate"
+
+
+def test_labels_of_training_time_are_seconds(tmp_path):
+    for name, content in runtime_files().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    labels = nb301.surrogate_labels(tmp_path, SPECS)
+    assert set(pc.cast(labels["label"], pa.string()).to_pylist()) == {"cifar10/train_seconds@100/lgb+surrogate"}
+    assert set(pc.cast(labels["unit"], pa.string()).to_pylist()) == {"seconds"}
+    assert np.array_equal(labels["value"].to_numpy(), np.mean([official for _, official in RUNTIMES], axis=0))
 
 
 def test_the_surrogates_sample(tmp_path, monkeypatch):

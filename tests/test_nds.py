@@ -267,18 +267,18 @@ def test_sweeps_are_not_mixed(tmp_path):
         (tmp_path / f"{name}.json").write_bytes(sweep(training()))
     for name in ("DARTS_in", "DARTS_lr-wd_in"):
         (tmp_path / f"{name}.json").write_text(json.dumps({"top": [training()], "mid": [training()]}))
-    (tmp_path / "DARTS.json").write_bytes(b"[]")
+    (tmp_path / "DARTS.json").write_bytes(sweep(training(), training()))
     found = {source: read(tmp_path) for source, read in nds_darts.LABEL_SOURCES.items()}
     names = {source: pc.cast(labels["label"], pa.string()).to_pylist() for source, labels in found.items()}
     assert names == {
-        "nds": [],
+        "nds": ["cifar10/test@3/run0", "cifar10/test@3/run1"],
         "nds_fix-w-d": ["cifar10/test@3/run0"],
         "nds_lr-wd": ["cifar10/test@3/run0+lr-wd"],
         "nds_in": ["imagenet/validation@3/run0", "imagenet/validation@3/run1"],
         "nds_lr-wd_in": ["imagenet/validation@3/run0+lr-wd", "imagenet/validation@3/run1+lr-wd"],
     }
     assert found["nds_in"]["arch_id"][0].as_py().startswith("nds_darts/w16,d8,imagenet:")
-    assert nds_darts.published_costs(tmp_path).num_rows == 0
+    assert nds_darts.published_costs(tmp_path).num_rows == 2
     assert set(nds_darts.REMOTES) == set(nds_darts.LABEL_SOURCES)
 
 

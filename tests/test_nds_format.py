@@ -33,7 +33,7 @@ def test_a_training(tmp_path):
 
 
 def test_a_sweep_in_all_its_forms(tmp_path):
-    """A file, a folder, data.zip, other spacing, the two groups of ImageNet, no training at all."""
+    """A file, a folder, data.zip, other spacing, the two groups of ImageNet, one of them empty."""
     many = [training(params=number) for number in range(5)]
     expected = read(tmp_path / "DARTS.json", sweep(*many))
     assert [found.params for found in expected] == [0, 1, 2, 3, 4]
@@ -45,7 +45,7 @@ def test_a_sweep_in_all_its_forms(tmp_path):
     assert read(tmp_path / "DARTS.json", json.dumps(many, indent=2).encode() + b"\n") == expected
     groups = {"top": many[:2], "mid": many[2:]}
     assert read(tmp_path / "DARTS.json", json.dumps(groups, indent=1).encode()) == expected
-    assert read(tmp_path / "DARTS.json", b" [ ] ") == []
+    assert read(tmp_path / "DARTS.json", json.dumps({"top": [], "mid": many}).encode()) == expected
 
 
 def test_a_file_may_not_say_whether_it_had_an_auxiliary_head(tmp_path):
@@ -61,6 +61,8 @@ GOOD = sweep(training())
     ("content", "message"),
     [
         (b"", r"IndexError.*\(training 0\)"),
+        (b" [ ] ", "as its authors publish it, got no training"),
+        (b'{"top": [], "mid": []}', "got no training"),
         (GOOD[:-1], r"IndexError.*\(training 1\)"),
         (GOOD[:-100], "JSONDecodeError"),
         (GOOD + b"[]", "more behind the end"),
@@ -92,10 +94,19 @@ def test_a_sweep_that_is_not_there_is_said(tmp_path):
     (tmp_path / "ENAS.json").write_bytes(GOOD)
     with pytest.raises(FormatError, match=r"expected DARTS.json, got another sweep, ENAS"):
         list(nds.read_sweep(tmp_path / "ENAS.json", "DARTS"))
-    with pytest.raises(FormatError, match=r"expected DARTS.json, got no such file"):
+    with pytest.raises(FormatError, match=r"expected one DARTS.json, got no such file"):
         list(nds.read_sweep(tmp_path, "DARTS"))
     with pytest.raises(FormatError, match="got nothing there"):
         list(nds.read_sweep(tmp_path / "data.zip", "DARTS"))
+
+
+def test_a_sweep_that_is_there_twice_is_said(tmp_path):
+    """Its trainings would count as runs of their own copies."""
+    for folder in ("new", "old"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "DARTS.json").write_bytes(GOOD)
+    with pytest.raises(FormatError, match=r"expected one DARTS.json, got new/DARTS.json and old/DARTS.json"):
+        list(nds.read_sweep(tmp_path, "DARTS"))
 
 
 def test_a_hostile_archive_is_refused(tmp_path):

@@ -106,6 +106,19 @@ def test_heads_learn(module, flops_transform):
     assert np.abs(guess - accuracy[160:]).mean() < 0.6 * accuracy.std()
 
 
+def test_an_epoch_takes_no_more_steps_than_it_may():
+    """Batches of 1 become batches of 3 where 12 rows may take 4 steps; where they are few enough nothing changes."""
+    population, accuracy = toy_population(12)
+
+    def trained(**batches):
+        return regressor.Predictor(seed=0, epochs=3, **batches).fit(population, accuracy).predict(population)
+
+    np.testing.assert_array_equal(trained(batch_size=1, epoch_steps=4), trained(batch_size=3))
+    np.testing.assert_array_equal(trained(batch_size=1, epoch_steps=5), trained(batch_size=3))
+    np.testing.assert_array_equal(trained(batch_size=4, epoch_steps=5), trained(batch_size=4))
+    assert not np.array_equal(trained(batch_size=1, epoch_steps=4), trained(batch_size=1))
+
+
 def test_ensemble_keeps_a_rule_for_each_cluster():
     population, accuracy = toy_population(400)
     first = population.membership[:, 0] > 0

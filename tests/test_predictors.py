@@ -166,7 +166,11 @@ def test_same_seed_same_numbers_and_no_global_generator_is_touched(name, train_f
 
 @every_predictor
 def test_fit_leaves_the_labels_alone(name, population, accuracy_pct):
-    labels = accuracy_pct[:N_TRAIN].copy()
+    """Neither the caller's array changes nor what it shares memory with, whether it may be written to or not."""
+    every = accuracy_pct.copy()
+    labels = every[:N_TRAIN]
+    make(name).fit(population.take(slice(N_TRAIN)), labels)
+    assert np.array_equal(every, accuracy_pct)
     labels.flags.writeable = False
     make(name).fit(population.take(slice(N_TRAIN)), labels)
 

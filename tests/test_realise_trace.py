@@ -16,8 +16,8 @@ from archgauge.graphs.canonical import canonical_hash
 from archgauge.graphs.graph import Graphs, concatenate, rekind
 from archgauge.graphs.normal_form import live
 from archgauge.graphs.operations import ACTIVATIONS, Kind, KindTable
-from archgauge.graphs.realise import realise
-from archgauge.graphs.trace import trace
+from archgauge.graphs.realise import load_weights, realise
+from archgauge.graphs.trace import trace, trace_with_state
 
 IMAGE = torch.zeros(1, 3, 32, 32)
 
@@ -60,6 +60,36 @@ def test_tracing_the_realised_graph_gives_the_graph_back(number):
     assert cost.params(graph).tolist() == cost.params(back).tolist() == [counted]
     assert cost.macs(graph).tolist() == cost.macs(back).tolist()
     assert back.params_outside.tolist() == [0]
+
+
+class Mixed(nn.Module):
+    """Convolution, normalisation, a bare parameter, and a constant that the pass makes up in the input's type."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.scale = nn.Parameter(torch.randn(1, 4, 1, 1), requires_grad=False)
+
+    def forward(self, x):
+        shift = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=x.dtype).view(1, 4, 1, 1)
+        return self.norm(self.conv(x)) * self.scale + shift
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_loaded_weights_keep_their_type(dtype):
+    torch.manual_seed(0)
+    model, x = Mixed().to(dtype).eval(), torch.randn(2, 3, 8, 8, dtype=dtype)
+    graph, state = trace_with_state(model, x)
+    network = realise(graph).eval()
+    load_weights(network, model, state)
+    assert network(x).dtype == dtype
+    assert torch.equal(network(x), model(x))
+
+
+def test_frozen_layers_count_and_frozen_bare_parameters_do_not():
+    for frozen, bare in ((False, 4), (True, 0)):
+        model = Mixed().requires_grad_(not frozen)
+        assert cost.params(trace(model, torch.zeros(1, 3, 8, 8))).tolist() == [4 * 27 + 4 + 8 + bare]
 
 
 @pytest.mark.parametrize("sharing", [False, True])

@@ -151,13 +151,15 @@ def _trace_table(runs):
 
 
 def test_search_rows_follow_the_incumbent():
-    searched = TRUTH.accuracy_pct + RNG.normal(0, 1, N)
+    searched = RNG.permutation(TRUTH.accuracy_pct)  # a label of its own: the best by one is not the best by the other
     queries = list(enumerate(RNG.permutation(N)[:30].tolist()))
     table = _trace_table([("evolution", 1, queries[::-1]), ("random", 4, queries[:5])])
     rows = search_rows(table, TRUTH, searched, experiment="search", backend="torch")
     assert rows.schema == METRICS
     values = {(r["predictor"], r["n_train"], r["metric"]): r["value"] for r in rows.to_pylist()}
     assert len(values) == rows.num_rows == 3 * 35
+    by_truth = max((index for _, index in queries), key=lambda index: TRUTH.accuracy_pct[index])
+    assert values["evolution", 30, "found_accuracy"] < TRUTH.accuracy_pct[by_truth]
     for used in (1, 7, 30):
         found = max((index for _, index in queries[:used]), key=lambda index: searched[index])
         accuracy = TRUTH.accuracy_pct[found]

@@ -417,7 +417,7 @@ def test_from_tables_to_a_table_and_a_figure(tmp_path):
     )
 
     report = search_report_settings(SHIPPED, "nb201_search")
-    outputs = {name: tmp_path / f"table.{name}" for name in ("markdown", "comma_separated", "latex")}
+    outputs = {name: tmp_path / f"table.{name}" for name in ("page", "markdown", "comma_separated", "latex")}
     script("search_table")(metrics=files["metrics"], settings=report, **outputs)
     script("search_figure")(metrics=files["metrics"], figure=tmp_path / "figure.svg", settings=report)
 

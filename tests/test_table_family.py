@@ -204,6 +204,29 @@ def test_a_file_may_import_its_neighbours_and_have_dataclasses(folder):
     assert sys.path == before
 
 
+def test_neighbours_of_one_name_in_two_folders_are_two(folder):
+    """The usual layout: each network's file has a `layers.py` beside it, or a package; and they are edited."""
+    made = (
+        "import layers\nfrom parts import wide\nfrom torch import nn\ndef make(): return nn.Linear(layers.N, wide.N)\n"
+    )
+
+    def put(place: str, narrow: int, wide: int) -> dict[str, str]:
+        (folder / place / "parts").mkdir(parents=True, exist_ok=True)
+        (folder / place / "net.py").write_text(made)
+        (folder / place / "layers.py").write_text(f"N = {narrow}\n")
+        (folder / place / "parts" / "wide.py").write_text(f"N = {wide}\n")
+        return {"module": f"{place}/net.py:make", "input": f"1,{narrow}"}
+
+    before = set(sys.modules), sys.path[:]
+    for sizes in ((2, 3), (4, 5)):
+        rows = [put("a", *sizes), put("b", sizes[0] + 5, sizes[1])]
+        specs = table.tabulate(save(folder / "mine.csv", rows))["spec"].to_pylist()
+        found = [cost.params(table.to_graph(spec)).item() for spec in specs]
+        assert found == [(sizes[0] + 1) * sizes[1], (sizes[0] + 6) * sizes[1]]
+    assert {name for name in set(sys.modules) - before[0] if name.split(".")[0] in ("layers", "parts", "net")} == set()
+    assert sys.path == before[1]
+
+
 def test_an_input_may_have_a_type(folder):
     (folder / "models" / "text.py").write_text("from torch import nn\ndef net():\n    return nn.Embedding(50, 8)\n")
     assert built(save(folder / "t.csv", [{"module": "models/text.py:net", "input": "int64:1,7"}])) == 400

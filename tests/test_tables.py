@@ -67,6 +67,12 @@ def test_best_is_highest_or_lowest_as_the_metric_has_it():
     assert _table(_metrics(swapped)).entries["ridge | paths", "MAE %"].best
 
 
+def test_best_is_sought_among_equally_many_runs():
+    """A mean over fewer draws is another quantity: no bold, however good it is."""
+    entries = _table(_metrics({**VALUES, ("macs", 20, "spearman"): [0.99]})).entries
+    assert [entries[row.text, "ρ, 20 labels"].best for row in ROWS] == [True, False, False]
+
+
 def test_equal_to_the_printed_digits_is_equally_good():
     entries = _table(_metrics({**VALUES, ("ridge", 50, "spearman"): [0.9112, 0.9212, 0.9312]})).entries
     assert entries["GENNAPE, NB101", "ρ, 50 labels"].best
@@ -129,11 +135,11 @@ def test_significance_against_a_reference_is_paired():
 def test_three_forms_agree(tmp_path):
     table = _table(reference="ridge | paths", notes=[Note("5 % & more_ρ", row="MACs")])
     for folder in ("a", "b"):
-        paths = {"markdown": "t.md", "comma_separated": "t.csv", "latex": "t.tex"}
+        paths = {"page": "t.html", "markdown": "t.md", "comma_separated": "t.csv", "latex": "t.tex"}
         write_files(table, **{form: tmp_path / folder / name for form, name in paths.items()})
-    for name in ("t.md", "t.csv", "t.tex"):
+    for name in ("t.html", "t.md", "t.csv", "t.tex"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["t.csv", "t.md", "t.tex"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["t.csv", "t.html", "t.md", "t.tex"]
     listed = list(csv.DictReader((tmp_path / "a" / "t.csv").open(encoding="utf-8")))
     assert len(listed) == 9
     assert float(listed[1]["mean"]) == pytest.approx(0.921, abs=1e-15)

@@ -166,7 +166,11 @@ def test_sample_and_arch_id():
 
 
 @pytest.mark.parametrize(
-    "spec", ["resnet50", "pytorchcv:os.system", "pytorchcv:nothing", "timm:resnet50", "torchvision:vgg@8"]
+    "spec",
+    [
+        *("resnet50", "pytorchcv:os.system", "pytorchcv:nothing", "timm:resnet50", "torchvision:vgg@8"),
+        *("torchvision:vgg16@٢٢٤", "pytorchcv:resnet２０_cifar10"),
+    ],
 )
 def test_bad_specs_are_refused(spec):
     with pytest.raises(SpecError, match=r"the spec of an architecture of zoo"):
@@ -175,11 +179,24 @@ def test_bad_specs_are_refused(spec):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorchcv.model_provider", None)
-    with pytest.raises(ConfigError, match=r"the package pytorchcv at families.zoo: expected it to be installed"):
+    with pytest.raises(ConfigError, match=r"the package pytorchcv at families.zoo: expected it to be installed, of a"):
         zoo.network("pytorchcv:resnet20_cifar10")
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with pytest.raises(ConfigError, match=r"the package torchvision.*pip install torchvision"):
         zoo.LABEL_SOURCES["torchvision"](None)
+
+
+def test_a_package_that_does_not_import_is_named(monkeypatch, tmp_path):
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms is not there')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ConfigError, match=r"the package torchvision .*got RuntimeError: operator torchvision::nms"):
+        zoo.LABEL_SOURCES["torchvision"](None)
+    assert len(zoo._specs.__wrapped__()) == 524
 
 
 @pytest.mark.parametrize(
@@ -234,8 +251,9 @@ def test_torchvisions_metadata_is_read(monkeypatch):
         weights("IMAGENET1K_V1", 70.0, 224),
         weights("IMAGENET1K_V2", 75.5, 224),
         SimpleNamespace(name="COCO", meta={"_metrics": {}}, transforms=None),
+        weights("IMAGENET1K_FEATURES", float("nan"), 224),  # as VGG-16 has: no classifier
     ]
-    models.get_model = lambda name, weights: torch.nn.Conv2d(3, 4, 3)
+    models.get_model = lambda name, weights, **sized: _numbered(*sized.values())
     monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.models", models)
     monkeypatch.setattr(sys.modules["torchvision"], "models", models, raising=False)
@@ -248,3 +266,18 @@ def test_torchvisions_metadata_is_read(monkeypatch):
         "imagenet/top5@IMAGENET1K_V2+torchvision": 85.5,
     }
     assert costs("torchvision:tiny@224") == (4 * 27 + 4, 222 * 222 * 4 * 27)
+    assert costs("torchvision:vit_tiny@384") == (4 * 27 + 4 + 384, 382 * 382 * 4 * 27)
+
+
+def _numbered(image_size: int = 0) -> torch.nn.Module:
+    """A network that, as RegNet, reads a width off numbers, and as ViT is made for one size of images."""
+
+    class Net(torch.nn.Conv2d):
+        def __init__(self):
+            super().__init__(3, (torch.arange(5) - torch.tensor([0, 0, 0, 0, 0])).tolist()[-1], 3)
+            self.embedding = torch.nn.Parameter(torch.zeros(image_size))
+
+        def forward(self, x):
+            return super().forward(x) * self.embedding.sum() if image_size else super().forward(x)
+
+    return Net()

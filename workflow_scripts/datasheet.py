@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from archgauge import job
 from archgauge.evaluation.datasheets import datasheet, leakage
 from archgauge.evaluation.figures import histograms
+from archgauge.evaluation.pages import as_page
 from archgauge.files import whole_file
 from archgauge.schemas import GRAPHS, LABELS, SPLITS, read_table
 
@@ -17,7 +18,15 @@ COLUMNS = ["arch_id", "kind", "edge_source", "macs", "params", "params_outside",
 
 
 def main(
-    *, graphs: Path, labels: list[Path], splits: list[Path], sheet: Path, figure: Path, family: str, settings: dict
+    *,
+    graphs: Path,
+    labels: list[Path],
+    splits: list[Path],
+    page: Path,
+    sheet: Path,
+    figure: Path,
+    family: str,
+    settings: dict,
 ) -> None:
     """`settings` comes from `archgauge.config.datasheet_settings`; `labels` is one table, or none."""
     module = import_module(f"archgauge.families.{family}")
@@ -34,15 +43,18 @@ def main(
     told = {"sample": settings["sample"], "sources": sources, "figure": f"../figures/{figure.name}"}
     if hasattr(module, "groups"):
         told["groups"] = len(set(module.groups(arch_ids, hashes)))
-    with whole_file(sheet) as temporary:
-        temporary.write_text(datasheet(family, module.DATASHEET, table, known, leaks, told))
     label, accuracy = shown_label(known)
     panels = {
         label: accuracy,
         "multiply-adds (10⁶)": table["macs"].to_numpy() / 1e6,
         "parameters (10⁶)": table["params"].to_numpy() / 1e6,
     }
-    histograms(figure, {module.DATASHEET["title"]: panels}, title=f"{module.DATASHEET['title']}: accuracy and cost")
+    title = module.DATASHEET["title"]
+    histograms(figure, {title: panels}, title=f"{title}: accuracy and cost")
+    text = datasheet(family, module.DATASHEET, table, known, leaks, told)
+    for path, content in ((sheet, text), (page, as_page(text, title, sheet.parent))):
+        with whole_file(path) as temporary:
+            temporary.write_text(content)
 
 
 def shown_label(labels: pa.Table | None) -> tuple[str, np.ndarray | None]:

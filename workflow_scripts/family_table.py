@@ -13,7 +13,14 @@ from archgauge.schemas import LABELS, read_table
 
 
 def main(
-    *, labels: list[Path], markdown: Path, comma_separated: Path, latex: Path, labelled: list[str], settings: dict
+    *,
+    labels: list[Path],
+    page: Path,
+    markdown: Path,
+    comma_separated: Path,
+    latex: Path,
+    labelled: list[str],
+    settings: dict,
 ) -> None:
     """`settings` comes from `archgauge.config.family_table_settings`; `labelled` names the families of `labels`."""
     tables = dict(zip(labelled, labels, strict=True))
@@ -24,7 +31,9 @@ def main(
         if family in settings["only"]:
             table = table.filter(pc.is_in(table["arch_id"], counted(family, settings["only"][family])))
         accuracies[family] = table["value"].to_numpy()
-    write_files(accuracy_table(accuracies, settings), markdown=markdown, comma_separated=comma_separated, latex=latex)
+    write_files(
+        accuracy_table(accuracies, settings), page=page, markdown=markdown, comma_separated=comma_separated, latex=latex
+    )
 
 
 if __name__ == "__main__":

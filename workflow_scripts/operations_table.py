@@ -38,7 +38,7 @@ APART = ("input", "output", "zero")
 """Not counted: what is around an operation, and zeros, which carry nothing."""
 
 
-def main(*, markdown: Path, comma_separated: Path, latex: Path) -> None:
+def main(*, page: Path, markdown: Path, comma_separated: Path, latex: Path) -> None:
     sequences = {}
     for space, (family, names) in OPERATIONS.items():
         for printed, name in names.items():
@@ -46,7 +46,7 @@ def main(*, markdown: Path, comma_separated: Path, latex: Path) -> None:
             nodes = [graph.kinds[int(kind)].operation for kind in graph.kind]
             sequences[f"{space}, {printed}"] = tuple(node for node in nodes if node not in APART)
     table = operations_table(sequences, "Operations of cells and their nodes in a computation graph")
-    write_files(table, markdown=markdown, comma_separated=comma_separated, latex=latex)
+    write_files(table, page=page, markdown=markdown, comma_separated=comma_separated, latex=latex)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def main(
     whole: list[Path],
     published: list[Path],
     metrics: list[Path],
+    page: Path,
     markdown: Path,
     comma_separated: Path,
     latex: Path,
@@ -53,7 +54,7 @@ def main(
         experiments = (path.stem for path in metrics)
         runs = {name: read_table(path, METRICS) for name, path in zip(experiments, metrics, strict=True)}
         table = transferable_table(settings["title"], found, settings["learnt"], runs)
-    write_files(table, markdown=markdown, comma_separated=comma_separated, latex=latex)
+    write_files(table, page=page, markdown=markdown, comma_separated=comma_separated, latex=latex)
 
 
 if __name__ == "__main__":

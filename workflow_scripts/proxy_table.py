@@ -19,6 +19,7 @@ def main(
     published: list[Path],
     collected: list[Path],
     labels: Path,
+    page: Path,
     markdown: Path,
     comma_separated: Path,
     latex: Path,
@@ -35,7 +36,7 @@ def main(
     (images,) = read_table(proxies, PROXIES, ["images"])["images"].unique().to_pylist()
     ours = {batch: found for batch, (_, found) in scores.items()}
     table = set_table(settings, images, ours, accuracy, theirs, equal)
-    write_files(table, markdown=markdown, comma_separated=comma_separated, latex=latex)
+    write_files(table, page=page, markdown=markdown, comma_separated=comma_separated, latex=latex)
 
 
 if __name__ == "__main__":

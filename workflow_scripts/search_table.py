@@ -8,10 +8,10 @@ from archgauge.evaluation.table_files import write_files
 from archgauge.schemas import METRICS, read_table
 
 
-def main(*, metrics: Path, markdown: Path, comma_separated: Path, latex: Path, settings: dict) -> None:
+def main(*, metrics: Path, page: Path, markdown: Path, comma_separated: Path, latex: Path, settings: dict) -> None:
     """`settings` comes from `archgauge.search_config.search_report_settings`."""
     table = search_table(read_table(metrics, METRICS), settings)
-    write_files(table, markdown=markdown, comma_separated=comma_separated, latex=latex)
+    write_files(table, page=page, markdown=markdown, comma_separated=comma_separated, latex=latex)
 
 
 if __name__ == "__main__":

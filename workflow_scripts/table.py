@@ -10,12 +10,19 @@ from archgauge.schemas import METRICS, read_table
 
 
 def main(
-    *, metrics: Path, clusters: list[Path], markdown: Path, comma_separated: Path, latex: Path, settings: dict
+    *,
+    metrics: Path,
+    clusters: list[Path],
+    page: Path,
+    markdown: Path,
+    comma_separated: Path,
+    latex: Path,
+    settings: dict,
 ) -> None:
     """`settings` comes from `archgauge.config.table_settings`."""
     fits = {path.stem: load_clusters(path) for path in clusters}
     table = experiment_table(read_table(metrics, METRICS), fits, settings)
-    write_files(table, markdown=markdown, comma_separated=comma_separated, latex=latex)
+    write_files(table, page=page, markdown=markdown, comma_separated=comma_separated, latex=latex)
 
 
 if __name__ == "__main__":

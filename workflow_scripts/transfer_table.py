@@ -15,6 +15,7 @@ def main(
     *,
     metrics: list[Path],
     clusters: list[Path],
+    page: Path,
     markdown: Path,
     comma_separated: Path,
     latex: Path,
@@ -24,7 +25,11 @@ def main(
     numbers = pa.concat_tables([read_table(path, METRICS) for path in metrics]).unify_dictionaries()
     fits = {path.stem: load_clusters(path) for path in clusters}
     write_files(
-        transfer_table(numbers, fits, settings), markdown=markdown, comma_separated=comma_separated, latex=latex
+        transfer_table(numbers, fits, settings),
+        page=page,
+        markdown=markdown,
+        comma_separated=comma_separated,
+        latex=latex,
     )
 
 

@@ -26,7 +26,15 @@ _ZERO_SHOT_NOTES = {
 _SOURCE_NOTES = dict.fromkeys(_POPULATION_NOTES, "The second validation set, a tenth of the family.")
 _PROTOCOL_NOTES = {"zero_shot": _ZERO_SHOT_NOTES, "source": _SOURCE_NOTES}
 _HEADLINE_NOTE = "The row that the configuration names to carry the result; the others are compared with it."
-_METRIC_NAMES = {"spearman": "ρ", "kendall": "τ", "mae": "MAE (pp)"}
+_METRIC_NAMES = {
+    "spearman": "ρ",
+    "kendall": "τ",
+    "mae": "MAE (pp)",
+    "ndcg": "NDCG",
+    "ndcg_linear": "NDCG, linear gain",
+    "precision": "precision",
+    "best_rank": "best true rank in the top",
+}
 _SEARCH_METRICS = {"found_accuracy": "accuracy (%)", "regret": "regret (pp)", "found_rank": "true rank"}
 _SEARCH_PUBLISHED = {"found_accuracy": "Acc. (%)", "found_rank": "Rank"}
 
@@ -189,7 +197,8 @@ def search_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTable:
 
 def _column(metric: str, population: str, n_train: int, zero_shot: bool) -> Heading:
     labels = f"{n_train:,} source labels" if zero_shot else f"n={n_train}"
-    text = f"{_METRIC_NAMES.get(metric, metric)}, {population.replace('_', ' ')}, {labels}"
+    name, _, top = metric.partition("@")
+    text = f"{_METRIC_NAMES[name]}{top and ' @' + top}, {population.replace('_', ' ')}, {labels}"
     return Heading(text, {"metric": metric, "population": population, "n_train": n_train})
 
 

@@ -1,10 +1,11 @@
-"""Writing a table as Markdown, CSV and LaTeX. Equal tables give equal bytes."""
+"""Writing a table as a page, Markdown, CSV and LaTeX. Equal tables give equal bytes."""
 
 import csv
 import io
 import math
 from pathlib import Path
 
+from archgauge.evaluation.pages import as_page
 from archgauge.evaluation.tables import Entry, ResultTable
 from archgauge.files import whole_file
 
@@ -55,12 +56,17 @@ _LATEX = {
 }
 
 
-def write_files(table: ResultTable, *, markdown: str | Path, comma_separated: str | Path, latex: str | Path) -> None:
-    """Write a table in its three forms, each file whole or not at all."""
-    forms = {markdown: as_markdown, comma_separated: as_csv, latex: as_latex}
+def write_files(table: ResultTable, *, page: Path, markdown: Path, comma_separated: Path, latex: Path) -> None:
+    """Write a table in its four forms, each file whole or not at all."""
+    forms = {page: as_html, markdown: as_markdown, comma_separated: as_csv, latex: as_latex}
     for path, form in forms.items():
         with whole_file(path) as temporary:
             temporary.write_text(form(table), encoding="utf-8", newline="\n")
+
+
+def as_html(table: ResultTable) -> str:
+    """Return the table as a page that a browser shows by itself."""
+    return as_page(as_markdown(table), table.title)
 
 
 def as_markdown(table: ResultTable) -> str:

@@ -47,7 +47,7 @@ class Entry:
     Attributes:
         summary: our number, or None where there is none; a note then says why.
         decimals: digits after the point.
-        best: whether it is the best of its column, to the printed digits.
+        best: whether it is the best of its column's rows with the most runs, to the printed digits.
         direction: "↑" or "↓" where it is significantly better or worse than the reference row, else "".
         difference: to the reference row on the shared runs; None without a reference.
         published: the paper's number.
@@ -141,7 +141,7 @@ def pivot(
             entries[key] = Entry(
                 summary=summary,
                 decimals=digits,
-                best=summary is not None and round(summary.mean, digits) == best,
+                best=summary is not None and (summary.runs, round(summary.mean, digits)) == best,
                 direction=_direction(difference, higher_is_better(name)),
                 difference=difference,
                 published=published.get(key),
@@ -243,12 +243,14 @@ def _marks_at(notes: Sequence[Note], marks: Mapping[str, str], row: str | None, 
     return ",".join(sorted(here, key=list(marks.values()).index))
 
 
-def _best(summaries: Sequence[Summary | None], digits: int, higher: bool) -> float | None:
-    """Return the best printed mean of a column; None where there is nothing to compare."""
-    means = [round(summary.mean, digits) for summary in summaries if summary is not None]
+def _best(summaries: Sequence[Summary | None], digits: int, higher: bool) -> tuple[int, float] | None:
+    """Return (runs, best printed mean) of a column's rows with the most runs; None where there are no two."""
+    known = [summary for summary in summaries if summary is not None]
+    most = max((summary.runs for summary in known), default=0)
+    means = [round(summary.mean, digits) for summary in known if summary.runs == most]
     if len(means) < 2:
         return None
-    return max(means) if higher else min(means)
+    return most, max(means) if higher else min(means)
 
 
 def _difference(values, key: tuple[str, str], reference: str | None) -> PairedDifference | None:
@@ -265,7 +267,10 @@ def _direction(difference: PairedDifference | None, higher: bool) -> str:
 
 
 def _legend(published: Mapping[tuple[str, str], Published], reference: str | None) -> list[str]:
-    legend = ["Mean ± standard error over paired (split, seed) runs, their number in parentheses.", "Best in bold."]
+    legend = [
+        "Mean ± standard error over paired (split, seed) runs, their number in parentheses.",
+        "Best in bold, of the rows with the most runs.",
+    ]
     if published:
         sources = "; ".join(sorted({number.source for number in published.values()}))
         legend.append(f"In brackets: published, with the paper's standard deviation ({sources}).")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,32 @@ def architectures(family: str, arch_ids: Sequence[str], specs: Sequence[str]) ->
     """ARCHITECTURES rows of one family."""
     column = pa.DictionaryArray.from_arrays(np.zeros(len(specs), np.int32), [family])
     return pa.table([pa.array(arch_ids, pa.string()), column, pa.array(specs, pa.string())], schema=ARCHITECTURES)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Enumeration and samples of a family whose specs can all be listed.
+
+    Attributes:
+        family: its name.
+        specs: gives the specs in the family's order; the arch_id of each is `<family>/<spec>`.
+    """
+
+    family: str
+    specs: Callable[[], Sequence[str]]
+
+    def enumerate_specs(self) -> pa.Table:
+        """All architectures in the family's order (schema ARCHITECTURES)."""
+        return architectures(self.family, [f"{self.family}/{spec}" for spec in self.specs()], self.specs())
+
+    def sample(self, n: int, rng: np.random.Generator) -> list[str]:
+        """Draw `n` distinct specs, each set of `n` equally likely.
+
+        Raises:
+            ConfigError: when there are fewer than `n`.
+        """
+        specs = self.specs()
+        return distinct(n, lambda: specs[int(rng.integers(len(specs)))], self.family, len(specs))
 
 
 def distinct(n: int, draw: Callable[[], str], family: str, size: int | None = None) -> list[str]:

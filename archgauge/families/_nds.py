@@ -29,7 +29,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class NdsFamily:
-    """The functions of one family.
+    """All that the module of a family has but its name.
 
     Attributes:
         name: of the family.
@@ -212,20 +212,20 @@ class NdsFamily:
             for name, training in self._named(path, self.sweep, "cifar")
         ]
         names = ["arch_id", "params", "macs", "auxiliary"]
-        return pa.table([list(column) for column in zip(*rows, strict=True)] or [[]] * len(names), names=names)
+        return pa.table([list(column) for column in zip(*rows, strict=True)], names=names)
 
-    @property
-    def label_sources(self) -> dict[str, Callable[[Path], pa.Table]]:
+    @cached_property
+    def LABEL_SOURCES(self) -> dict[str, Callable[[Path], pa.Table]]:
         """Source -> reader of data.zip, its folder, or the sweep's own file, giving LABELS."""
         return {f"nds{variant}": partial(self._read, variant) for variant in ("", *self.variants)}
 
-    @property
-    def remotes(self) -> dict[str, Remote]:
+    @cached_property
+    def REMOTES(self) -> dict[str, Remote]:
         """Every source is in the authors' one archive, whose size and hash are not published."""
-        return dict.fromkeys(self.label_sources, _REMOTE)
+        return dict.fromkeys(self.LABEL_SOURCES, _REMOTE)
 
-    @property
-    def datasheet(self) -> dict[str, str]:
+    @cached_property
+    def DATASHEET(self) -> dict[str, str]:
         """Facts about the family."""
         output = "loose ends" if self.space.loose_ends else "all nodes"
         return {

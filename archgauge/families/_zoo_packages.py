@@ -146,12 +146,12 @@ def package(name: str) -> ModuleType:
     """A module of a package.
 
     Raises:
-        ConfigError: when the package is not installed.
+        ConfigError: when the package is not installed, or does not import.
     """
     try:
         return importlib.import_module(name)
-    except ImportError as error:
-        raise _missing(name.partition(".")[0]) from error
+    except (ImportError, OSError, RuntimeError) as error:  # a torchvision of another torch lacks its operators
+        raise _missing(name.partition(".")[0], f"{type(error).__name__}: {error}") from error
 
 
 def _folder(name: str) -> Path:
@@ -161,11 +161,11 @@ def _folder(name: str) -> Path:
     return Path(found.submodule_search_locations[0])
 
 
-def _missing(name: str) -> ConfigError:
+def _missing(name: str, got: str = "no such package") -> ConfigError:
     return ConfigError(
         f"the package {name}",
         where="families.zoo",
-        expected="it to be installed",
-        got="no such package",
+        expected="it to be installed, of a version that fits torch's",
+        got=got,
         remedy=f"pip install {name}, or leave its label source out.",
     )

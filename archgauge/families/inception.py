@@ -38,7 +38,6 @@ from archgauge.families._gennape_blocks import draw_operators
 from archgauge.families._inception_network import authors_network
 from archgauge.families._inception_space import (
     CONV_OPERATORS,
-    FAMILY,
     SUPPLEMENTARY_OPERATORS,
     VARIANTS,
     Stage,
@@ -48,6 +47,8 @@ from archgauge.families._inception_space import (
 )
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import KindTable
+
+FAMILY = space.FAMILY
 
 WIDTH_CHANCES = (0.3, 0.6, 0.1)
 """Of `WIDTHS`, in the authors' sampler."""

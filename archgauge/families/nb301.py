@@ -26,7 +26,8 @@ Labels, accuracies in percent:
   `cifar10/train_seconds@100/run0`. A run with other settings than the benchmark's has `+other_settings`.
 - "surrogate": the official v1.0 ensembles on `SURROGATE_SAMPLE` genotypes drawn with `SURROGATE_SEED`;
   `surrogate_labels` asks them about any. `cifar10/validation@100/xgb+surrogate` and `.../gin+surrogate` are means of
-  an ensemble, `xgb_noisy` and `gin_noisy` draws around them. The ensemble for training time is left out.
+  an ensemble, `xgb_noisy` and `gin_noisy` draws around them; `cifar10/train_seconds@100/lgb+surrogate` is of training
+  time.
 """
 
 import ast
@@ -332,8 +333,9 @@ def surrogate_labels(path: Path, specs: Sequence[str], rng: np.random.Generator 
         values, spread = members.mean(0), members.std(0)
         noisy = "_noisy" if rng is not None else ""
         values = rng.normal(values, spread) if rng is not None else values
-        label = f"cifar10/validation@100/{ensemble.name}{noisy}+surrogate"
-        rows += [(name, label, float(value), "percent") for name, value in zip(names, values, strict=True)]
+        quantity, unit = ("train_seconds", "seconds") if ensemble.name == "lgb" else ("validation", "percent")
+        label = f"cifar10/{quantity}@100/{ensemble.name}{noisy}+surrogate"
+        rows += [(name, label, float(value), unit) for name, value in zip(names, values, strict=True)]
     return _common.labels(rows, path)
 
 
@@ -353,8 +355,16 @@ COLLECTED = "nb301_surrogate725.parquet"
 
 REMOTES: dict[str, Remote] = {
     "surrogate": Remote(sources=("https://ndownloader.figshare.com/files/24992018",), file="nb_models_v1.0.zip"),
+    "runs": Remote(
+        sources=(
+            "https://figshare.com/articles/dataset/NAS-Bench-301_Dataset_v1_0/13246952",
+            "https://figshare.com/articles/dataset/nasbench301_full_data/13286105",
+        ),
+        file="nasbench301_dataset_v1_0.zip",
+    ),
 }
-"""The v1.0 ensembles. The trainings' results are figshare article 13246952, whose file addresses are not published."""
+"""The v1.0 ensembles, and the trainings' results. Of the latter the authors publish pages alone, which no program can
+fetch from: the error of the download says what to take out of them by hand."""
 
 DATASHEET = {
     "title": "NAS-Bench-301 (DARTS space)",

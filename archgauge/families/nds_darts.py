@@ -3,6 +3,8 @@
 `archgauge.families._nds` says what specs, labels and counts are.
 """
 
+from functools import partial
+
 from archgauge.families._genotypes import Space
 from archgauge.families._nds import NdsFamily
 
@@ -21,15 +23,5 @@ SPACE = Space(OPERATIONS, nodes=4, same_input=True, loose_ends=False)
 
 _FAMILY = NdsFamily(FAMILY, "DARTS", SPACE, ("_fix-w-d", "_lr-wd", "_in", "_lr-wd_in"), "DARTS, Liu et al. 2019")
 
-parse = _FAMILY.parse
-spec_of = _FAMILY.spec_of
-arch_id = _FAMILY.arch_id
-sample = _FAMILY.sample
-mutate = _FAMILY.mutate
-crossover = _FAMILY.crossover
-cell = _FAMILY.cell
-to_graph = _FAMILY.to_graph
-published_costs = _FAMILY.published_costs
-LABEL_SOURCES = _FAMILY.label_sources
-REMOTES = _FAMILY.remotes
-DATASHEET = _FAMILY.datasheet
+__getattr__ = partial(getattr, _FAMILY)
+"""`sample`, `to_graph`, `LABEL_SOURCES` and what else a family has are the object's."""

@@ -6,11 +6,10 @@ A stage has 2 to 4 blocks, each with an expansion of 3, 4, 6 and a kernel of 3, 
 `ofa_mbv3/<spec>`. `from_ofa` reads a sample of the supernet, whose lists also hold the slots that its depths leave
 unused. The space has no cell. A mutation never changes the width: that is another supernet with other weights.
 
-Labels: ImageNet top-1 on the 50,000 validation images in percent, with weights inherited from the supernet, as
-"imagenet/validation@0/run0+inherited" (0 epochs of its own). Subnets that were measured several times have run1 and so
-on. They lie a few hundredths of a point apart, presumably by the batch statistics that are estimated anew.
+Labels: ImageNet top-1 with weights inherited from the supernet, see `archgauge.families._ofa_labels`.
 - "tables": the collected ofa_mbv3_w10.parquet, 2,223 rows, all of width 1.0 and 224 pixels, 2,162 of them distinct.
   They are the steps of a search, so good and small networks are too frequent.
+- "gennape": the cache in GENNAPE's CG_data.zip, of width 1.2 at many resolutions.
 
 The graph is what the supernet's own `get_active_subnet` gives: batch norm eps 1e-5 (GENNAPE's copy has 1e-3 in
 blocks), squeeze-excite to a quarter of the expanded channels with h-sigmoid, a head that mixes features behind the
@@ -18,7 +17,6 @@ pool. The published parameters and MACs (convolutions and linear layers) are our
 """
 
 import ast
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,8 @@ import pyarrow as pa
 
 from archgauge.download import Remote
 from archgauge.errors import SpecError, TableError
+from archgauge.families import _gennape_labels, _ofa_labels
 from archgauge.families import _ofa_mobile as ofa
-from archgauge.families._common import labels
 from archgauge.families._mobile_blocks import conv_bn, inverted_residual
 from archgauge.families._segments import Space
 from archgauge.graphs.builder import GraphBuilder
@@ -47,7 +45,6 @@ _STAGES = (  # stride, activation, squeeze-excite
     (1, "hardswish", True),
     (2, "hardswish", True),
 )
-_LABEL = "imagenet/validation@0/run{}+inherited"
 _LONGEST_SAMPLE = 10_000  # characters; they are evaluated as a literal
 
 sample = SPACE.sample
@@ -111,12 +108,12 @@ def published_costs(path: Path) -> pa.Table:
 
 def _read_tables(path: Path) -> pa.Table:
     """Read the collected ofa_mbv3_w10.parquet."""
-    measured: Counter[str] = Counter()
-    rows = []
-    for name, row in _rows(path):
-        rows.append((name, _LABEL.format(measured[name]), row["Top-1 Acc (%)"], "percent"))
-        measured[name] += 1
-    return labels(rows, path)
+    return _ofa_labels.inherited(((name, row["Top-1 Acc (%)"]) for name, row in _rows(path)), path)
+
+
+def _read_gennape(path: Path) -> pa.Table:
+    """Read CG_data.zip or the cache in it."""
+    return _ofa_labels.read_mobile_cache(path, FAMILY, lambda blocks, pixels: from_blocks(blocks, 1.2, pixels))
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -138,24 +135,25 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             ) from error
 
 
-LABEL_SOURCES: dict[str, Callable[[Path], pa.Table]] = {"tables": _read_tables}
+LABEL_SOURCES: dict[str, Callable[[Path], pa.Table]] = {"tables": _read_tables, "gennape": _read_gennape}
 """Source -> reader of its file, giving LABELS.
 
-Readers raise TableError when the file cannot be read, a subnet is not of the space or a value is no percentage.
+Readers raise TableError (or, of the cache, FormatError) when the file cannot be read, a subnet is not of the space or a
+value is no percentage.
 """
 
 COLLECTED = "ofa_mbv3_w10.parquet"
 """The file of the collected tables that its labels are in."""
 
-REMOTES: dict[str, Remote] = {}
-"""None: the collected table is the only source."""
+REMOTES: dict[str, Remote] = {"gennape": _gennape_labels.CG_DATA}
 
 DATASHEET = {
     "title": "Once-for-All, MobileNetV3",
     "space": "Five stages of 2 to 4 inverted residual blocks, each with a kernel of 3, 5, 7 and an expansion of "
     "3, 4, 6, at 128 to 224 pixels: 7,371^5 networks for each of 25 resolutions and 2 widths.",
     "labels": "ImageNet top-1 on the validation images with weights inherited from the supernet, not trained further. "
-    "The collected subnets are a search's, of width 1.0 at 224 pixels, and no uniform sample.",
+    "The collected subnets are a search's, of width 1.0 at 224 pixels, and no uniform sample; GENNAPE's cache has "
+    "subnets of width 1.2.",
     "licence": "MIT (once-for-all); Apache-2.0 (the measurements, DyNAS-T)",
     "citation": "H. Cai, C. Gan, T. Wang, Z. Zhang, S. Han, Once-for-All: Train One Network and Specialize it for "
     "Efficient Deployment, ICLR 2020",

@@ -6,7 +6,7 @@ The first five have 2 to 4 blocks, the last one has one; each block has an expan
 `ofa_proxyless/<spec>`. `from_ofa` reads a sample of the supernet, whose lists also hold the slots that its depths leave
 unused. The space has no cell.
 
-There are no labels outside GENNAPE's caches.
+The only labels are in a cache of GENNAPE's CG_data.zip, see `archgauge.families._ofa_labels`.
 
 The graph is what the supernet's own `get_active_subnet` gives: ReLU6 throughout, no squeeze-excite, batch norm eps
 1e-3.
@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from archgauge.download import Remote
+from archgauge.families import _gennape_labels, _ofa_labels
 from archgauge.families import _ofa_mobile as ofa
 from archgauge.families._mobile_blocks import conv_bn, inverted_residual
 from archgauge.families._segments import Segment, Space
@@ -88,16 +89,20 @@ def to_graph(spec: str, kinds: KindTable | None = None) -> Graphs:
     return build.finish()
 
 
-LABEL_SOURCES: dict[str, Callable[[Path], pa.Table]] = {}
-"""None yet: no collected table has this space."""
+def _read_gennape(path: Path) -> pa.Table:
+    return _ofa_labels.read_mobile_cache(path, FAMILY, from_blocks)
 
-REMOTES: dict[str, Remote] = {}
+
+LABEL_SOURCES: dict[str, Callable[[Path], pa.Table]] = {"gennape": _read_gennape}
+"""Source -> reader of CG_data.zip or of the cache in it, giving LABELS; FormatError when it cannot be read."""
+
+REMOTES: dict[str, Remote] = {"gennape": _gennape_labels.CG_DATA}
 
 DATASHEET = {
     "title": "Once-for-All, ProxylessNAS",
     "space": "Five stages of 2 to 4 and one of 1 inverted residual block, each with a kernel of 3, 5, 7 and an "
     "expansion of 3, 4, 6, at 128 to 224 pixels: 7,371^5 * 9 networks for each of 25 resolutions.",
-    "labels": "None at hand. GENNAPE's caches have ImageNet top-1 with weights inherited from the supernet.",
+    "labels": "ImageNet top-1 with weights inherited from the supernet, not trained further: GENNAPE's cache.",
     "licence": "MIT (once-for-all)",
     "citation": "H. Cai, C. Gan, T. Wang, Z. Zhang, S. Han, Once-for-All: Train One Network and Specialize it for "
     "Efficient Deployment, ICLR 2020",

@@ -11,7 +11,7 @@ So there are 2 * 3 * 2 stems and (3 * 117)^3 * (3 * 1,053) bodies, some 1.6 * 10
 means 24 channels both times, and `e` also holds the slots that its depths leave unused, so samples of one subnet have
 one spec. The space has no cell.
 
-There are no labels outside GENNAPE's caches.
+The only labels are in a cache of GENNAPE's CG_data.zip, see `archgauge.families._ofa_labels`.
 
 The graph is what the supernet's own `get_active_subnet` gives: batch norm eps 1e-5; a shortcut that changes shape is an
 average pool of the stride's size, which may hang over the edge (a pool of one pixel at stride 1), and a 1x1
@@ -25,6 +25,7 @@ from typing import Any
 import pyarrow as pa
 
 from archgauge.download import Remote
+from archgauge.families import _gennape_labels, _ofa_labels
 from archgauge.families._common import bad_spec
 from archgauge.families._mobile_blocks import conv_bn, round_channels
 from archgauge.families._ofa_mobile import CLASSES, RESOLUTION
@@ -126,16 +127,20 @@ def _bottleneck(build: GraphBuilder, x: Value, middle: int, channels: int, strid
     return build.same("relu", build.add([y, x]))
 
 
-LABEL_SOURCES: dict[str, Callable[[Path], pa.Table]] = {}
-"""None yet: no collected table has this space."""
+def _read_gennape(path: Path) -> pa.Table:
+    return _ofa_labels.read_resnet_cache(path, FAMILY, from_ofa)
 
-REMOTES: dict[str, Remote] = {}
+
+LABEL_SOURCES: dict[str, Callable[[Path], pa.Table]] = {"gennape": _read_gennape}
+"""Source -> reader of CG_data.zip or of the cache in it, giving LABELS; FormatError when it cannot be read."""
+
+REMOTES: dict[str, Remote] = {"gennape": _gennape_labels.CG_DATA}
 
 DATASHEET = {
     "title": "Once-for-All, ResNet-50",
     "space": "A stem of 12 forms and four stages of bottlenecks with 3 widths, 3 depths and an expansion of 0.2, 0.25 "
     "or 0.35 for each bottleneck, at 128 to 224 pixels: 12 * 351^3 * 3,159 networks for each of 25 resolutions.",
-    "labels": "None at hand. GENNAPE's caches have ImageNet top-1 with weights inherited from the supernet.",
+    "labels": "ImageNet top-1 with weights inherited from the supernet, not trained further: GENNAPE's cache.",
     "licence": "MIT (once-for-all)",
     "citation": "H. Cai, C. Gan, T. Wang, Z. Zhang, S. Han, Once-for-All: Train One Network and Specialize it for "
     "Efficient Deployment, ICLR 2020",

@@ -20,30 +20,24 @@ A table is no space of architectures: there is nothing to sample from or to muta
 """
 
 import csv
-import hashlib
 import importlib
-import importlib.util
 import json
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archgauge.download import Remote
-from archgauge.errors import ArchgaugeError, SpecError, TableError
+from archgauge.errors import ArchgaugeError, TableError
 from archgauge.families._common import architectures, bad_spec, labels
+from archgauge.families._table_code import SHAPES, broken, sha256, shapes_in, traced, unchanged
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import KindTable
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 FAMILY = "table"
 SOURCES = ("family", "spec", "onnx", "module", "input")
@@ -54,8 +48,6 @@ _HEADER = re.compile(r"(?P<label>[^\[\]]+?)\s*(?:\[(?P<unit>[^\[\]]+)\])?")
 _HASH = "sha256"
 _FORM = f"JSON: name, and family and spec, or onnx, or module and input, and {_HASH} of a file, all of them text"
 _KEYS = ({"family", "spec"}, {"onnx"}, {"input", "module"})
-_SHAPE = re.compile(r"(?:(float16|bfloat16|float32|float64|int32|int64|bool):)?([1-9]\d*(?:,[1-9]\d*)*)")
-_SHAPES = 'sizes such as "1,3,224,224", or with a type "int64:1,77"'
 _Row = dict[str, Any]
 
 
@@ -107,7 +99,7 @@ def tabulate(path: str | Path) -> pa.Table:
     specs = []
     for name, content in _sources(Path(path)):
         if file := _file_of(content):
-            content[_HASH] = hashes.get(file) or hashes.setdefault(file, _sha256(file.read_bytes()))
+            content[_HASH] = hashes.get(file) or hashes.setdefault(file, sha256(file.read_bytes()))
         specs.append(spec_of({_NAME: name, **content}))
     return architectures(FAMILY, [arch_id(spec) for spec in specs], specs)
 
@@ -125,10 +117,6 @@ def _sources(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The name of each row, and what its architecture is."""
     for number, (name, row) in enumerate(_named_rows(path).items(), 1):
         yield name, _source(row, path, number)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def read_labels(path: str | Path) -> pa.Table:
@@ -173,100 +161,20 @@ def to_graph(spec: str, kinds: KindTable | None = None) -> Graphs:
     if "family" in content:
         return _family(content["family"], spec).to_graph(content["spec"], kinds)
     file = _file_of(content)
-    code = _unchanged(file, content[_HASH], spec) if file else b""
+    code = unchanged(file, content[_HASH], spec) if file else b""
     if "onnx" in content:
         from archgauge.graphs.onnx_import import load_onnx  # only a table with such files needs the package onnx
 
         return load_onnx(content["onnx"], kinds)
-    # The workflow asks every family for its label sources on every call: it should not wait for torch.
-    from archgauge.graphs.trace import trace
-
-    place, _, name = content["module"].rpartition(":")
-    examples = _examples(content["input"], spec)
-    with _said(spec), _importing(file.parent if file else None):
-        module = _loaded(file, code) if file else importlib.import_module(place)
-        return trace(_network(getattr(module, name)(), spec), *examples, kinds=kinds)
+    return traced(content["module"], content["input"], file, code, spec, kinds)
 
 
 def _family(name: str, spec: str) -> Any:
     """The module of a family."""
     known = sorted(file.stem for file in Path(__file__).parent.glob("[a-z]*.py") if file.stem != FAMILY)
     if name not in known:
-        raise _broken(spec, "the family of an architecture", f"one of {', '.join(known)}", repr(name))
+        raise broken(spec, "the family of an architecture", f"one of {', '.join(known)}", repr(name))
     return importlib.import_module(f"archgauge.families.{name}")
-
-
-def _unchanged(file: Path, expected: str, spec: str) -> bytes:
-    """The content of a file that a spec names."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise _broken(spec, "the file of an architecture", "a file that can be read", repr(error)) from error
-    if (found := _sha256(content)) != expected:
-        raise _broken(spec, "the file of an architecture", "the one that the table was read with", f"{_HASH} {found}")
-    return content
-
-
-@contextmanager
-def _said(spec: str) -> Iterator[None]:
-    """Say what the user's own code raises, which may be anything, an exit too."""
-    try:
-        yield
-    except ArchgaugeError:
-        raise
-    except (Exception, SystemExit) as error:
-        got = f"{type(error).__name__}: {error}"
-        raise _broken(spec, "the Python reference of an architecture", "a callable that runs", got) from error
-
-
-def _network(model: Any, spec: str) -> "nn.Module":
-    from torch import nn
-
-    if not isinstance(model, nn.Module):
-        raise _broken(spec, "the Python reference of an architecture", "a torch.nn.Module", type(model).__name__)
-    return model
-
-
-@contextmanager
-def _importing(folder: Path | None) -> Iterator[None]:
-    """Let the user's file import its neighbours."""
-    before = sys.path[:]
-    if folder is not None:
-        sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
-
-
-def _loaded(path: Path, code: bytes) -> Any:
-    """Run a Python file, as the module of a name that no other has."""
-    described = importlib.util.spec_from_file_location(f"{path.stem}_{_sha256(bytes(path) + code)[:16]}", path)
-    assert described is not None  # the ending is .py
-    module = importlib.util.module_from_spec(described)
-    sys.modules[module.__name__] = module  # dataclasses look their module up there
-    # Not by the loader: its bytecode cache takes a file for unchanged that was edited within a second.
-    exec(compile(code, path, "exec"), vars(module))
-    return module
-
-
-def _examples(shapes: str, spec: str) -> "list[torch.Tensor]":
-    """The inputs of a model, on the meta device."""
-    import torch
-
-    matches = [_SHAPE.fullmatch(shape.replace(" ", "")) for shape in shapes.split(";")]
-    try:
-        return [
-            torch.empty([*map(int, sizes.split(","))], dtype=getattr(torch, kind or "float32"), device="meta")
-            for kind, sizes in (match.groups() for match in matches)  # type: ignore[union-attr]
-        ]
-    except (AttributeError, ValueError, TypeError, RuntimeError, OverflowError) as error:  # no match, or too large
-        raise _broken(spec, "the input of an architecture", _SHAPES, repr(shapes[:100])) from error
-
-
-def _broken(spec: str, checked: str, expected: str, got: str) -> SpecError:
-    remedy = "Correct the row of the table; archgauge/families/table.py says what it holds."
-    return SpecError(checked, where=f"{FAMILY}, {spec}", expected=expected, got=got, remedy=remedy)
 
 
 def _rows(path: Path) -> Iterator[_Row]:
@@ -356,8 +264,8 @@ def _check_module(given: dict[str, str], path: Path, number: int) -> None:
         raise _wrong(path, number, "module", expected, repr(given["module"]), "Name the callable behind a colon.")
     if place.endswith(".py"):
         given["module"] = f"{_inside(place, path, number, 'module')}:{name}"
-    if not all(_SHAPE.fullmatch(shape.replace(" ", "")) for shape in given["input"].split(";")):
-        raise _wrong(path, number, "input", _SHAPES, repr(given["input"]), "Batch axis first.")
+    if None in shapes_in(given["input"]):
+        raise _wrong(path, number, "input", SHAPES, repr(given["input"]), "Batch axis first.")
 
 
 def _inside(name: str, path: Path, number: int, column: str) -> str:
@@ -429,6 +337,7 @@ DATASHEET = {
     "title": "The user's own table",
     "space": "Architectures of any family, ONNX files and PyTorch modules, as a table lists them.",
     "labels": "The table's own numeric columns.",
+    "graph": "As its family, the ONNX file or the module has it; frozen layers count as all others do.",
     "licence": "The user's own.",
     "citation": "None.",
 }

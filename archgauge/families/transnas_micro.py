@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from archgauge.cells import Cell
 from archgauge.download import Remote
-from archgauge.families._common import architectures, bad_spec, distinct
+from archgauge.families._common import Listed, bad_spec
 from archgauge.families._transnas_labels import CITATION, LABELLED, LICENCE, OFFICIAL_FILE, read_official, read_tables
 from archgauge.families._transnas_network import cells, relu_conv_bn, stem, unfold
 from archgauge.graphs.builder import GraphBuilder, Value
@@ -80,21 +80,13 @@ def arch_id(spec: str) -> str:
 
 @functools.cache
 def _specs() -> tuple[str, ...]:
+    """All 4,096 cells in the order of their digits."""
     return tuple(spec_of("".join(digits)) for digits in itertools.product(OPERATIONS, repeat=len(EDGES)))
 
 
-def enumerate_specs() -> pa.Table:
-    """Return all 4,096 cells in the order of their digits (schema ARCHITECTURES)."""
-    return architectures(FAMILY, [f"{FAMILY}/{spec}" for spec in _specs()], _specs())
-
-
-def sample(n: int, rng: np.random.Generator) -> list[str]:
-    """Draw `n` distinct specs, each set of `n` equally likely.
-
-    Raises:
-        ConfigError: when there are fewer than `n` cells.
-    """
-    return distinct(n, lambda: _specs()[rng.integers(len(_specs()))], FAMILY, len(_specs()))
+_LISTED = Listed(FAMILY, _specs)
+enumerate_specs = _LISTED.enumerate_specs
+sample = _LISTED.sample
 
 
 def mutate(spec: str, rng: np.random.Generator) -> str:

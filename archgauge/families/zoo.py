@@ -25,6 +25,7 @@ Leakage: the networks come in families (ResNet-20 on three data sets, EfficientN
 """
 
 import functools
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILY = "zoo"
-_SPEC = re.compile(r"(pytorchcv):(\w+)|(torchvision):(\w+)@(\d{1,4})")
+_SPEC = re.compile(r"(pytorchcv):(\w+)|(torchvision):(\w+)@(\d{1,4})", re.ASCII)
 _DATA_SET = re.compile(r"_(cifar10|cifar100|svhn)$")
 _OTHER_WEIGHTS = re.compile(r"^(efficientnet_b\d)[bc]$")
 _SMALLEST_PIXELS = 32
@@ -72,7 +73,7 @@ DATASHEET = {
     "labels": "One training run each, with its authors' or the package's own recipe; recipes differ.",
     "licence": "MIT (pytorchcv); BSD-3-Clause (torchvision)",
     "citation": "O. Semery, imgclsmob: computer vision models, 2018-2021; TorchVision maintainers, TorchVision, 2016",
-    "graph": "traced from the packages' code; auxiliary heads are counted apart",
+    "graph": "traced from the packages' code; auxiliary heads are counted apart, frozen layers as all others",
 }
 
 
@@ -169,7 +170,8 @@ def network(spec: str) -> "tuple[nn.Module, tuple[int, int]]":
             model = pytorchcv_network(name)
             height, width = getattr(model, "in_size")  # noqa: B009 - no attribute that nn.Module knows
             return model, (height, width)
-        return package("torchvision.models").get_model(name, weights=None), (pixels, pixels)
+        sized = {"image_size": pixels} if name.startswith("vit_") else {}  # position embeddings fit one size alone
+        return package("torchvision.models").get_model(name, weights=None, **sized), (pixels, pixels)
     except (KeyError, ValueError, AttributeError) as error:
         raise bad_spec(FAMILY, spec, f"the name of an image classifier of {source}") from error
 
@@ -188,9 +190,10 @@ def to_graph(spec: str, kinds: KindTable | None = None) -> Graphs:
     # The workflow asks every family for its label sources on every call: it should not wait for torch.
     import torch
 
+    from archgauge.graphs.meta import NumbersKept
     from archgauge.graphs.trace import trace
 
-    with torch.device("meta"):
+    with torch.device("meta"), NumbersKept():
         model, (height, width) = network(spec)
     return trace(model, torch.empty(1, 3, height, width, device="meta"), kinds=kinds)
 
@@ -262,7 +265,8 @@ def _torchvision_weights() -> Iterator[tuple[str, Any]]:
     models = package("torchvision.models")
     for name in models.list_models(module=models):
         for weights in models.get_model_weights(name):
-            if "ImageNet-1K" in weights.meta.get("_metrics", {}):
+            metrics = weights.meta.get("_metrics", {}).get("ImageNet-1K", {})
+            if math.isfinite(metrics.get("acc@1", math.nan)):  # NaN where the weights lack a classifier
                 yield f"torchvision:{name}@{weights.transforms.keywords['crop_size']}", weights
 
 

@@ -1,10 +1,11 @@
-"""The official surrogates of NAS-Bench-301 v1.0: ensembles that predict CIFAR-10 validation accuracy in percent.
+"""The official surrogates of NAS-Bench-301 v1.0: ensembles that predict CIFAR-10 validation accuracy or training time.
 
 The archive holds one folder an ensemble, `xgb_v1.0`, `gnn_gin_v1.0` and `lgb_runtime_v1.0`, and anywhere below it one
 folder a member, with `surrogate_model.model` and the member's settings in `model_config.json`, whose `model` names its
-kind. The runtime ensemble is a pickled LightGBM booster and is left out.
+kind.
 
 - xgb: a pickled XGBoost booster on `archgauge.formats.nasbench301.features`.
+- lgb_time: a pickled LightGBM booster on the same, which predicts seconds.
 - gnn_gin: a PyTorch state dict of a graph isomorphism network with a virtual node (Hu et al. 2020, OGB), on a graph of
   14 nodes: of each cell two inputs, four nodes and an output. Edges carry operations; "identity" joins the nodes to
   their output, the normal output to itself and to both inputs of the reduction cell, and the reduction output to the
@@ -25,32 +26,33 @@ from torch import Tensor, nn
 from archgauge.errors import FormatError
 from archgauge.formats import nasbench301
 from archgauge.formats._members import load_json, members
-from archgauge.formats.nasbench301 import OPERATIONS, Cells
-from archgauge.formats.xgboost_trees import MAX_BYTES, read_pickled_forest
+from archgauge.formats.lightgbm_trees import LightForest, read_pickled_lightgbm
+from archgauge.formats.nasbench301 import FEATURES, OPERATIONS, Cells
+from archgauge.formats.xgboost_trees import MAX_BYTES, Forest, read_pickled_forest
 
 _MODEL, _SETTINGS = "surrogate_model.model", "model_config.json"
 _SETTINGS_MAX_BYTES = 2**20
 _GRAPHS = 512  # scored at once
 
 Member = Callable[[Sequence[Cells]], np.ndarray]
-"""Gives (N,) predictions of N pairs of cells, in percent."""
+"""Gives (N,) predictions of N pairs of cells, in percent or seconds."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The members of one surrogate; `name` is "xgb" or "gin"."""
+    """The members of one surrogate; `name` is "xgb", "gin", or of training time "lgb"."""
 
     name: str
     members: tuple[Member, ...]
 
     def predict(self, cells: Sequence[Cells]) -> np.ndarray:
-        """(M, N) float64 validation accuracies in percent by each of M members. The benchmark predicts their mean,
-        and with noise a normal draw around it with their standard deviation."""
+        """(M, N) float64 validation accuracies in percent, or seconds, by each of M members. The benchmark predicts
+        their mean, and with noise a normal draw around it with their standard deviation."""
         return np.stack([member(cells) for member in self.members]).astype(float)
 
 
 def read_ensembles(path: Path) -> list[Ensemble]:
-    """Read the accuracy ensembles in the archive, in a folder of it, or in a folder of one ensemble.
+    """Read the ensembles in the archive, in a folder of it, or in a folder of one ensemble.
 
     Raises:
         FormatError: when a file is damaged, hostile or of another kind, or there is no ensemble.
@@ -65,11 +67,11 @@ def read_ensembles(path: Path) -> list[Ensemble]:
             raise _wrong(path / name, f"no {_SETTINGS} beside it that names its model")
         match given["model"]:
             case "xgb":
-                found.setdefault("xgb", []).append(_xgb(content, path / name))
+                found.setdefault("xgb", []).append(_trees(read_pickled_forest(content, path / name, FEATURES)))
             case "gnn_gin":
                 found.setdefault("gin", []).append(_gin(content, path / name, given))
-            case "lgb_time" | "xgb_time":
-                pass
+            case "lgb_time":
+                found.setdefault("lgb", []).append(_trees(read_pickled_lightgbm(content, path / name, FEATURES)))
             case other:
                 raise _wrong(path / name, f"a model {other!r}")
     if not found:
@@ -81,14 +83,13 @@ def _wrong(where: Path, got: object) -> FormatError:
     return FormatError(
         "a surrogate of NAS-Bench-301",
         where=where,
-        expected="the members of xgb_v1.0 or gnn_gin_v1.0, each a model beside its model_config.json",
+        expected="the members of xgb_v1.0, gnn_gin_v1.0 or lgb_runtime_v1.0, each a model beside its model_config.json",
         got=f"{type(got).__name__}: {got}" if isinstance(got, Exception) else got,
         remedy="Fetch nb_models v1.0 again from its authors (figshare article 13061510).",
     )
 
 
-def _xgb(content: bytes, where: Path) -> Member:
-    forest = read_pickled_forest(content, where, nasbench301.FEATURES)
+def _trees(forest: Forest | LightForest) -> Member:
     return lambda cells: forest.predict(np.stack([nasbench301.features(pair) for pair in cells]))
 
 

@@ -61,11 +61,11 @@ def read_sweep(path: Path, sweep: str) -> Iterator[Training]:
     """
     if path.is_file() and path.suffix == ".json" and path.stem != sweep:
         raise _wrong(path, f"another sweep, {path.stem}", f"{sweep}.json")
-    found = [_trainings(content, path / name) for name, content in members(path, f"{sweep}.json".__eq__, MAX_BYTES)]
-    if not found:
-        raise _wrong(path, "no such file", f"{sweep}.json")
-    for trainings in found:
-        yield from trainings
+    found = list(members(path, f"{sweep}.json".__eq__, MAX_BYTES))
+    if len(found) != 1:
+        raise _wrong(path, " and ".join(name for name, _ in found) or "no such file", f"one {sweep}.json")
+    ((name, content),) = found
+    yield from _trainings(content, path / name)
 
 
 def _trainings(content: bytes, where: Path) -> Iterator[Training]:
@@ -76,6 +76,8 @@ def _trainings(content: bytes, where: Path) -> Iterator[Training]:
             done += 1
     except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise _wrong(where, f"{type(error).__name__}: {error} (training {done})") from error
+    if not done:
+        raise _wrong(where, "no training")
 
 
 def _records(text: str) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ Checked against models that XGBoost 1.2.1 wrote: its predictions to the last bit
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,15 +54,22 @@ class Forest:
         return np.concatenate([np.empty(0, np.float32), *rows])
 
     def _predict(self, features: np.ndarray) -> np.ndarray:
-        node = np.broadcast_to(self.root, (len(features), len(self.root)))
-        while True:
-            goes_left = np.take_along_axis(features, self.feature[node], 1) < self.value[node]
-            below = np.where(goes_left, self.left[node], self.right[node])
-            if np.array_equal(below, node):
-                break
-            node = below
-        leaves = self.value[node]
-        return self.base_score + np.add.accumulate(leaves, 1)[:, -1]
+        def goes_left(node: np.ndarray) -> np.ndarray:
+            return np.take_along_axis(features, self.feature[node], 1) < self.value[node]
+
+        leaf = leaves_of(np.tile(self.root, (len(features), 1)), self.left, self.right, goes_left)
+        return self.base_score + np.add.accumulate(self.value[leaf], 1)[:, -1]
+
+
+def leaves_of(
+    node: np.ndarray, left: np.ndarray, right: np.ndarray, goes_left: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """(N, T) the leaves that N rows reach from (N, T) nodes; a leaf is its own child."""
+    while True:
+        below = np.where(goes_left(node), left[node], right[node])
+        if np.array_equal(below, node):
+            return node
+        node = below
 
 
 def read_pickled_forest(content: bytes, where: object, features: int) -> Forest:

@@ -15,7 +15,11 @@ def macs(graphs: Graphs) -> np.ndarray:
 
 
 def params(graphs: Graphs) -> np.ndarray:
-    """(B,) int64 trainable parameters of the forward path; shared weights are counted once."""
+    """(B,) int64 trainable parameters of the forward path; shared weights are counted once.
+
+    In a traced model those of layers count whether they are frozen (`requires_grad`) or not; a parameter that no layer
+    holds, such as a position embedding, counts as a buffer where it is frozen.
+    """
     counts = np.array([kind.params for kind in graphs.kinds], np.int64)[graphs.kind]
     sharing = np.flatnonzero(graphs.weight_id >= 0)
     keys = np.stack([graphs.graph_of_node[sharing], graphs.weight_id[sharing]])

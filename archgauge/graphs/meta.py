@@ -1,9 +1,13 @@
-"""Results of operations on the meta device, remembered: a network repeats few operations on few shapes many times."""
+"""The meta device: networks built on it, and results of operations, remembered.
+
+A network repeats few operations on few shapes many times.
+"""
 
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 aten = torch.ops.aten
 
@@ -21,6 +25,14 @@ _known: dict[tuple, tuple[torch.Size, torch.dtype]] = {}
 
 class _NotPlain(Exception):
     """An argument that the memory cannot be asked with."""
+
+
+class NumbersKept(TorchFunctionMode):
+    """Computes ranges and lists of numbers where a network is built on the meta device: RegNet reads its widths off."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        return func(*args, **({"device": "cpu", **kwargs} if func in (torch.arange, torch.tensor) else kwargs))
 
 
 def run(func: Any, args: tuple, kwargs: dict) -> Any:

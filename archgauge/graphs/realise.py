@@ -26,7 +26,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def realise(graph: Graphs) -> "RealisedGraph":
-    """The network of one graph, with PyTorch's default initialisation; bare parameters and buffers are zero.
+    """The network of one graph in float32, with PyTorch's default initialisation; bare parameters and buffers are zero.
 
     A vector comes out as (batch, C), also where the traced model gave it axes of length 1.
 
@@ -45,7 +45,7 @@ def realise(graph: Graphs) -> "RealisedGraph":
 
 
 def load_weights(network: "RealisedGraph", model: nn.Module, state: dict[str, str | Tensor]) -> None:
-    """Copy a model's parameters and buffers into the network of its own graph.
+    """Copy a model's parameters and buffers into the network of its own graph, which takes over their types.
 
     Args:
         state: what `trace.trace_with_state` gave with the graph.
@@ -67,6 +67,7 @@ def load_weights(network: "RealisedGraph", model: nn.Module, state: dict[str, st
                     got="none of that name" if given is None or name not in mine else f"shape {tuple(given.shape)}",
                     remedy="Give the graph and the state that one call of `trace_with_state` returned.",
                 )
+            mine[name].data = mine[name].to(given.dtype)
             mine[name].copy_(given)
 
 
@@ -215,9 +216,9 @@ def _run(kind: Kind, taken: list[Tensor], example: Tensor) -> Tensor:
         case "shift":
             return taken[0] + settings["by"]
         case "constant":
-            dtype = getattr(torch, settings.get("dtype", "float32"))
-            made_up = torch.tensor(settings["values"], dtype=dtype, device="cpu")
-            return made_up.to(example.device)
+            floating = example.dtype if example.is_floating_point() else torch.float32
+            dtype = getattr(torch, settings["dtype"]) if "dtype" in settings else floating
+            return torch.tensor(settings["values"], dtype=dtype, device="cpu").to(example.device)
         case "matmul":
             return torch.matmul(*taken)
         case "attention":

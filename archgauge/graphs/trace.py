@@ -40,7 +40,7 @@ def trace(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> 
 
     Returns:
         One graph in normal form. An operation outside the vocabulary is a node "other" with its name and arguments
-        (`archgauge.graphs.calls.unknown_operations` lists them). Weights count whether they are frozen or not.
+        (`archgauge.graphs.calls.unknown_operations` lists them). Weights of layers count, frozen or not.
 
     Raises:
         GraphError: when the model is no plain module or an input no tensor, when the model does not run on these

@@ -22,6 +22,7 @@ class EmbeddingHead(Neural):
         flops_transform: learn A / (log10(F + 1) + 1) in place of A (GENNAPE, Eq. 5).
         epochs, learning_rate, batch_size: of Adam. The defaults are GENNAPE's on a large source; for 50 labels it
             takes 100 epochs of batches of 1.
+        epoch_steps: most steps of an epoch, where given: from `epoch_steps * batch_size` rows on the batches grow.
         seed: of the initial weights and the order of the training rows.
 
     Attributes:
@@ -38,11 +39,12 @@ class EmbeddingHead(Neural):
         epochs: int = 40,
         learning_rate: float = 1e-4,
         batch_size: int = 32,
+        epoch_steps: int | None = None,
         seed: int,
     ):
         self.flops_transform = flops_transform
         self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
-        self.seed = seed
+        self.epoch_steps, self.seed = epoch_steps, seed
 
     @abstractmethod
     def network(self, widths: list[int], generator: torch.Generator) -> nn.Module:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -25,7 +26,8 @@ State = dict[str, Any]
 class Neural(ABC):
     """A network that is trained on one set of labels and can go on with another.
 
-    A subclass' constructor stores `epochs`, `learning_rate`, `batch_size` and `seed`.
+    A subclass' constructor stores `epochs`, `learning_rate`, `batch_size` and `seed`, and `epoch_steps` where it limits
+    the steps of an epoch.
 
     Attributes:
         network_: the trained network.
@@ -34,6 +36,7 @@ class Neural(ABC):
     epochs: int
     learning_rate: float
     batch_size: int
+    epoch_steps: int | None = None
     seed: int
     network_: nn.Module
 
@@ -79,7 +82,7 @@ class Neural(ABC):
             len(labels),
             epochs=self.epochs,
             learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
+            batch_size=max(self.batch_size, ceil(len(labels) / (self.epoch_steps or len(labels)))),
             generator=generator,
             watch=watch,
         )
