@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(TABLES_DIR),--config tables_dir=$(abspath $(TABLES_DIR)))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run bars test setup bench lint clean datasheets
+.PHONY: run bars test setup bench bench-zoo lint clean datasheets
 
 run: setup
 	@$(SNAKEMAKE)
@@ -30,6 +30,9 @@ test: setup
 
 bench: setup
 	@$(BIN)/python -m archgauge.bench
+
+bench-zoo: setup
+	@$(BIN)/python -m archgauge.bench_zoo
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile rules && $(BIN)/snakemake --lint && $(BIN)/mypy
