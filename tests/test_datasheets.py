@@ -146,7 +146,7 @@ def test_splitting_keeps_the_groups_of_a_family_together(tmp_path):
 def test_a_sheet_says_what_there_is():
     graphs = graphs_of("xxyz", [10, 20, 30, 1_000_000])
     text = datasheets.datasheet("toy", ABOUT, graphs, TWICE, {}, SHOWN)
-    assert "4 architectures (the whole space) with 3 distinct live graphs" in text
+    assert "4 architectures (the whole space) with 3 distinct live graphs.\n" in text
     assert "| multiply-adds | 10      | 25       | 1,000,000  |" in text
     assert "x/test@9/run*" in text
     assert "- `web`: https://example.org/toy.zip" in text
@@ -157,7 +157,7 @@ def test_a_sheet_without_labels_says_how_to_have_them():
     text = datasheets.datasheet("toy", ABOUT, graphs_of("xy", [1, 2]), None, {}, SHOWN | {"sample": 2})
     assert "None are read here" in text
     assert "`families.toy.labels`" in text
-    assert "drawn at random from the space" in text
+    assert "drawn at random from the space) with 2 distinct live graphs. That is a count of a sample; it says" in text
 
 
 def test_nb201s_accuracies_are_those_of_gennapes_table(tables_dir):
@@ -216,6 +216,14 @@ def test_histograms_show_what_is_missing(tmp_path):
     text = (tmp_path / "h.svg").read_text()
     assert "no labels here" in text
     assert "macs" in text
+    assert ">Toy</text>" in text
+
+
+def test_a_family_that_the_title_names_is_named_once(tmp_path):
+    histograms(tmp_path / "h.svg", {"Toy": {"macs": np.arange(30.0)}}, title="Toy: cost")
+    text = (tmp_path / "h.svg").read_text()
+    assert ">Toy: cost</text>" in text
+    assert ">Toy</text>" not in text
 
 
 @pytest.fixture

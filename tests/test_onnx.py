@@ -213,6 +213,77 @@ def test_tokens(export):
     assert same(loaded, traced)
 
 
+class Does(nn.Module):
+    """A function of the input and a layer or a weight."""
+
+    def __init__(self, function, part=None):
+        super().__init__()
+        self.function, self.part = function, part
+
+    def forward(self, x):
+        return self.function(x, self.part)
+
+
+IMPORTED = {
+    "chunk": Does(lambda x, conv: torch.cat(conv(x).chunk(2, 1)[::-1], 1), nn.Conv2d(8, 8, 1)),
+    "uneven chunk": Does(lambda x, conv: torch.cat(x.chunk(3, 2)[::-1], 2)),
+    "split": Does(lambda x, conv: torch.cat(conv(x).split([3, 5], 1)[::-1], 1), nn.Conv2d(8, 8, 1)),
+    "instance norm": nn.InstanceNorm2d(8),
+    "affine instance norm": nn.InstanceNorm2d(8, affine=True),
+    "largest": Does(lambda x, part: nn.functional.adaptive_max_pool2d(x, 1)),
+    "expand_as": Does(lambda x, part: x * x.mean((2, 3), keepdim=True).expand_as(x)),
+    "expand": Does(lambda x, part: x - nn.functional.adaptive_avg_pool2d(x, 1).expand(-1, 8, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("settings", [WHOLE, {"dynamo": True, "optimize": False}], ids=["script", "dynamo"])
+@pytest.mark.parametrize("name", IMPORTED)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_parts_normalisations_and_broadcasts_are_those_of_the_trace(name, batch, settings, export):
+    loaded, traced = export(IMPORTED[name], torch.zeros(batch, 8, 8, 8), **settings)
+    assert same(loaded, traced)
+    assert cost.params(loaded).tolist() == cost.params(traced).tolist()
+
+
+def test_a_clamp_from_0_to_6_is_relu6(export):
+    assert same(*export(Does(lambda x, part: x.clamp(0, 6)), torch.zeros(1, 8, 8, 8), **WHOLE))
+
+
+def test_a_batch_folded_into_another_axis_is_no_broadcast(export):
+    def by_halves(x, conv):
+        halves = x.view(len(x), 8, 2, 4, 8).transpose(1, 2).reshape(-1, 8, 4, 8)
+        return conv(halves).view(len(x), 2, 8, 4, 8)
+
+    loaded, traced = export(Does(by_halves, nn.Conv2d(8, 8, 3, padding=1)), torch.zeros(1, 8, 8, 8), **WHOLE)
+    assert (
+        operations(loaded)
+        == operations(traced)
+        == {**dict.fromkeys(("input", "permute", "conv", "output"), 1), "reshape": operations(traced)["reshape"]}
+    )
+
+
+MULTIPLIES = {
+    "conv1d": (nn.Conv1d(8, 16, 3, groups=2), (8, 20), 16 * 18 * 4 * 3),
+    "conv3d": (nn.Conv3d(2, 4, 3), (2, 4, 5, 6), 4 * 2 * 3 * 4 * 2 * 27),
+    "conv_transpose1d": (nn.ConvTranspose1d(8, 6, 4, 2), (8, 20), 8 * 20 * 6 * 4),
+    "matmul": (Does(lambda x, w: x @ w, nn.Parameter(torch.randn(8, 5))), (7, 8), 7 * 8 * 5),
+    "weight first": (Does(lambda x, w: w @ x, nn.Parameter(torch.randn(6, 7))), (7, 8), 6 * 7 * 8),
+    "grouped": (Does(lambda x, w: x @ w, nn.Parameter(torch.randn(3, 8, 5))), (3, 7, 8), 3 * 7 * 8 * 5),
+    "einsum": (Does(lambda x, w: torch.einsum("bgd,gde->bge", x, w), nn.Parameter(torch.randn(3, 8, 5))), (3, 8), 120),
+    "two activations": (Does(lambda x, w: x @ x.transpose(1, 2)), (7, 8), 0),
+    "own covariance": (Does(lambda x, w: torch.einsum("bnd,bmd->bnm", x, x)), (7, 8), 0),
+}
+
+
+@pytest.mark.parametrize("settings", [WHOLE, {"dynamo": True}], ids=["script", "dynamo"])
+@pytest.mark.parametrize("name", MULTIPLIES)
+def test_products_with_a_weight_are_counted(name, settings, export):
+    model, sizes, macs = MULTIPLIES[name]
+    loaded, traced = export(model, torch.zeros(1, *sizes), **settings)
+    assert cost.macs(loaded).tolist() == cost.macs(traced).tolist() == [macs]
+    assert cost.params(loaded).tolist() == cost.params(traced).tolist()
+
+
 class Twice(nn.Module):
     """One convolution and one normalisation, run twice each."""
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archgauge.errors import GraphError
-from archgauge.graphs import cost
+from archgauge.graphs import cost, meta
 from archgauge.graphs.calls import tensors, unknown_operations
 from archgauge.graphs.canonical import canonical_hash
 from archgauge.graphs.graph import Graphs
@@ -278,6 +278,32 @@ class ViewChanged(nn.Module):
         return x + 1
 
 
+class _Truncated(torch.autograd.Function):
+    """A function with a gradient of its own, and no rule for the transforms of `torch.func`."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return x.clamp(min=0).sqrt()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return grad
+
+
+class OwnFunctionAndViewChanged(nn.Module):
+    """A custom function before a tensor is changed in place through a view of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(8, 6, 1), nn.BatchNorm2d(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = _Truncated.apply(self.norm(self.conv(x)))
+        first, second = x.chunk(2, 1)
+        first.add_(second)
+        return x
+
+
 class InPlaceUnknown(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x * 2
@@ -325,6 +351,7 @@ LAYERS = {
         (2, 4, 5, 5),
     ),
     "view changed": (ViewChanged(), (2, 8, 5, 5)),
+    "own function and view changed": (OwnFunctionAndViewChanged(), (2, 8, 5, 5)),
     "unknown in place": (InPlaceUnknown(), (2, 8, 5, 5)),
     "grids": (Grids(), (2, 4, 8, 8)),
     "norms": (
@@ -385,6 +412,22 @@ def test_paths_may_depend_on_small_tensors_that_the_pass_makes_up():
             return x if torch.arange(4).sum().item() == 6 else x.cumsum(1)
 
     assert listed(same_function(Depends(), torch.randn(2, 4))).count("scale") == 3
+
+
+def test_paths_may_depend_on_a_number_in_a_buffer():
+    class Repeats(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("times", torch.tensor(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(int(self.times)):
+                x = x.relu() * 2
+            return x
+
+    assert listed(same_function(Repeats(), torch.randn(2, 4))).count("relu") == 3
+    with pytest.raises(GraphError, match="depends on the values of a tensor"):
+        trace(Repeats().to("meta"), torch.zeros(2, 4))
 
 
 def test_a_made_up_tensor_that_is_repeated_for_each_sample_is_not_allocated():
@@ -452,6 +495,7 @@ class _Raises(nn.Module):
         (lambda x: x * 2 if x.sum() > 0 else x, r"_Raises, operation \d+ \(aten\..*depends on the values of a tensor"),
         (lambda x: x[x > 0], "depends on the values of a tensor"),
         (lambda x: x.nonzero(), "depends on the values of a tensor"),
+        (lambda x: F.linear(x, torch.zeros(5, 5)), r"got \[6, 4\] X \[5, 5\]"),
         (lambda x: x.view(1, 7), r"operation 1 \(aten.view.default\).*shapes, batch axis first; the model must run"),
         (lambda x: [x.relu() for _ in range(len(x))], "operations, as of a loop over the samples"),
         (lambda x: x.unknown, "got AttributeError"),
@@ -460,6 +504,22 @@ class _Raises(nn.Module):
 )
 def test_a_model_that_cannot_be_traced_is_named_with_operation_and_remedy(forward, message):
     with pytest.raises(GraphError, match=message):
+        trace(_Raises(forward), torch.zeros(2, 3, 4))
+
+
+def _packed(x: Tensor) -> Tensor:
+    return nn.utils.rnn.pack_padded_sequence(x, torch.tensor([3, 2]), batch_first=True).data
+
+
+def _quantised(x: Tensor) -> Tensor:
+    return torch.ops.quantized.mul_scalar(x, 2)
+
+
+@pytest.mark.parametrize(
+    ("forward", "remedy"), [(_packed, "without pack_padded_sequence"), (_quantised, "before it was quantised")]
+)
+def test_the_remedy_fits_what_failed(forward, remedy):
+    with pytest.raises(GraphError, match=remedy):
         trace(_Raises(forward), torch.zeros(2, 3, 4))
 
 
@@ -547,6 +607,136 @@ def test_a_list_of_parameters_is_read_by_its_numbers():
     load_weights(network, model, state)
     x = torch.randn(3, 4)
     torch.testing.assert_close(network(x), model(x))
+
+
+class WithWeight(nn.Module):
+    """A function of the input and of a bare weight and bias."""
+
+    def __init__(self, function, *sizes: int, trainable: bool = True):
+        super().__init__()
+        self.function = function
+        self.weight, self.bias = nn.Parameter(torch.randn(sizes), trainable), nn.Parameter(torch.randn(sizes[-1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, self.weight, self.bias)
+
+
+CONVOLUTIONS = [  # by hand: output elements of a sample (input elements where transposed) x what each is multiplied by
+    (nn.Conv1d(8, 16, 3, padding=1), (8, 20), 16 * 20 * 8 * 3),
+    (nn.Conv1d(8, 16, 5, 2, padding=2, dilation=1, groups=4), (8, 20), 16 * 10 * 2 * 5),
+    (nn.Conv1d(8, 16, 4, padding="same"), (8, 20), 16 * 20 * 8 * 4),
+    (nn.Conv3d(2, 4, 3, padding=1), (2, 4, 5, 6), 4 * 4 * 5 * 6 * 2 * 27),
+    (nn.Conv3d(4, 8, (1, 2, 3), groups=2), (4, 4, 5, 6), 8 * 4 * 4 * 4 * 2 * 6),
+    (nn.ConvTranspose1d(8, 6, 4, 2), (8, 20), 8 * 20 * 6 * 4),
+    (nn.ConvTranspose3d(4, 6, 2, 2, groups=2), (4, 2, 3, 4), 4 * 24 * 3 * 8),
+]
+
+
+@pytest.mark.parametrize(("model", "sizes", "macs"), CONVOLUTIONS, ids=str)
+def test_convolutions_along_any_number_of_axes_are_counted(model, sizes, macs):
+    assert cost.macs(same_function(model, torch.randn(2, *sizes))).tolist() == [macs]
+
+
+@pytest.mark.parametrize(
+    ("layer", "macs"), [(nn.Conv2d(4, 6, 3), 6 * 3 * 4 * 4 * 9), (nn.ConvTranspose2d(4, 6, 3), 6480)]
+)
+def test_a_convolution_of_an_image_without_a_batch_is_counted(layer, macs):
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Tensor, image: Tensor) -> Tensor:
+            return x * self.layer(image).mean()
+
+    assert cost.macs(same_function(Shared(), torch.randn(2, 3), torch.randn(4, 5, 6))).tolist() == [macs]
+
+
+PRODUCTS = {  # function, sizes of the weight, of a sample, multiply-adds by hand
+    "mm": (lambda x, weight, bias: x @ weight, (8, 5), (8,), 8 * 5),
+    "matmul": (lambda x, weight, bias: x @ weight, (8, 5), (7, 8), 7 * 8 * 5),
+    "one output": (lambda x, weight, bias: x @ weight, (8, 1), (7, 8), 7 * 8),
+    "addmm": (lambda x, weight, bias: torch.addmm(bias, x, weight), (8, 5), (8,), 8 * 5),
+    "scaled addmm": (lambda x, weight, bias: torch.addmm(bias, x, weight, alpha=2), (8, 5), (8,), 8 * 5),
+    "einsum": (lambda x, weight, bias: torch.einsum("bnd,de->bne", x, weight), (8, 5), (7, 8), 7 * 8 * 5),
+    "einsum by groups": (lambda x, weight, bias: torch.einsum("bgd,gde->bge", x, weight), (3, 8, 5), (3, 8), 3 * 8 * 5),
+    "einsum over two": (lambda x, weight, bias: torch.einsum("bgd,gde->be", x, weight), (3, 8, 5), (3, 8), 3 * 8 * 5),
+    "bmm": (lambda x, w, b: torch.bmm(x.transpose(0, 1), w).transpose(0, 1), (3, 8, 5), (3, 8), 3 * 8 * 5),
+    "baddbmm": (
+        lambda x, w, b: torch.baddbmm(b.view(1, 1, 5), x.transpose(0, 1), w).transpose(0, 1),
+        (3, 8, 5),
+        (3, 8),
+        120,
+    ),
+    "weight first": (lambda x, weight, bias: weight @ x, (6, 7), (7, 8), 6 * 7 * 8),
+    "computed weight": (lambda x, weight, bias: x @ (weight * bias), (8, 5), (7, 8), 7 * 8 * 5),
+    "two weights": (lambda x, weight, bias: x * (weight @ weight.t()).mean(), (8, 5), (7, 8), 0),
+    "two activations": (lambda x, weight, bias: x @ (x * bias).transpose(1, 2), (7, 8), (7, 8), 0),
+    "own covariance": (lambda x, weight, bias: torch.einsum("bnd,bmd->bnm", x, x), (8, 5), (7, 8), 0),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_with_a_weight_are_counted_as_linear_layers_are(name):
+    function, weight, sizes, macs = PRODUCTS[name]
+    graph = same_function(WithWeight(function, *weight), torch.randn(2, *sizes))
+    assert cost.macs(graph).tolist() == [macs]
+
+
+def test_a_product_with_a_weight_is_a_linear_layer():
+    for name in ("mm", "matmul", "addmm", "computed weight"):
+        function, weight, sizes, _ = PRODUCTS[name]
+        assert "linear" in listed(trace(WithWeight(function, *weight), torch.zeros(1, *sizes)))
+    frozen = WithWeight(PRODUCTS["mm"][0], 8, 5, trainable=False)
+    assert cost.macs(trace(frozen, torch.zeros(1, 8))).tolist() == [40]
+
+
+BROADCASTS = {
+    "normalised vector": lambda x: F.normalize(x.flatten(1), dim=1),
+    "normalised tokens": lambda x: F.normalize(x.flatten(2), dim=1),
+    "normalised image": lambda x: F.normalize(x, dim=1),
+    "sub": lambda x: x - x.mean((2, 3), keepdim=True).expand_as(x),
+    "sub from": lambda x: x.amax(1, keepdim=True).expand_as(x) - x,
+    "div": lambda x: x / (1 + x.square().mean(1, keepdim=True)).expand_as(x),
+    "mul": lambda x: x * x.mean(1, keepdim=True).expand_as(x),
+}
+
+
+@pytest.mark.parametrize("name", BROADCASTS)
+def test_an_operand_that_was_expanded_first_comes_back(name):
+    same_function(Applies(BROADCASTS[name]), torch.randn(2, 8, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: x.clamp(0, 6), lambda x: x.clamp(min=0, max=6), lambda x: (x * 2).clamp_(0.0, 6.0), F.relu6]
+)
+def test_a_clamp_from_0_to_6_is_relu6(function):
+    assert "relu6" in listed(same_function(Applies(function), 9 * torch.randn(2, 4, 5, 5)))
+
+
+def test_another_clamp_is_none():
+    low = Applies(lambda x: x.clamp(min=0) + x.clamp(0, 5) + x.clamp(torch.zeros(1, 4, 5, 5), torch.full((1, 1), 6.0)))
+    assert "relu6" not in listed(same_function(low, 9 * torch.randn(2, 4, 5, 5)))
+
+
+def test_the_largest_element_of_an_image_is_a_pool():
+    kept, dropped, adaptive = (
+        same_function(Applies(function), torch.randn(2, 4, 5, 6))
+        for function in (
+            lambda x: x.amax((2, 3), keepdim=True),
+            lambda x: x.amax((-1, 2)),
+            lambda x: F.adaptive_max_pool2d(x, 1),
+        )
+    )
+    assert listed(kept) == listed(dropped) == listed(adaptive) == ["input", "max_pool", "output"]
+    assert canonical_hash(kept).tolist() == canonical_hash(adaptive).tolist()
+
+
+def test_results_that_are_remembered_lie_in_memory_as_their_inputs_do():
+    x = torch.empty(2, 3, 4, 4, device="meta")
+    for given in (x, x.transpose(2, 3), x[:, :2], x, x.transpose(2, 3), x[:, :2]):
+        result = meta.run(torch.ops.aten.sigmoid.default, (given,), {})
+        assert (result.shape, result.stride()) == (given.shape, torch.sigmoid(given).stride())
 
 
 class _OwnTensor(nn.Module):
@@ -648,6 +838,7 @@ class _NoInit(nn.Module):
         (nn.ReLU(), {"x": torch.zeros(1, 3)}, "at ReLU, input 0: expected a tensor, got dict. Wrap the model"),
         (nn.ReLU(), 5, "at ReLU, input 0: expected a tensor, got int"),
         (nn.Sequential(nn.LazyLinear(4)), torch.zeros(1, 3), "at Sequential.0: .*LazyLinear without. Run the model"),
+        (nn.DataParallel(nn.ReLU()), torch.zeros(1, 3), "at DataParallel: .* Give the module that it wraps"),
         (nn.LazyBatchNorm2d(), torch.zeros(1, 3), "at LazyBatchNorm2d: expected parameters that have shapes"),
     ],
 )

@@ -119,6 +119,14 @@ def test_naslib_class_counts_differ_in_the_last_layer_alone(truth):
             assert row[f"params_{task}_{classes}"] == row["encoder_params"] + classes * (row["channels_out"] + 1)
 
 
+@pytest.mark.parametrize(("task", "activations"), [("autoencoder", 13), ("normal", 13), ("segmentsemantic", 7)])
+def test_decoders_let_a_fifth_of_a_negative_value_through(task, activations):
+    """The slope that the authors give nn.LeakyReLU."""
+    graph = transnas_micro.to_graph(EXAMPLE["micro"], task=task)
+    slopes = [graph.kinds[kind].settings["slope"] for kind in graph.kind[graph.having("leaky_relu")]]
+    assert slopes == [0.2] * activations
+
+
 def test_the_discriminator_is_counted_apart(network_of):
     """The authors' seven convolutions; spectral normalisation has buffers, but no parameters."""
     sizes = [(6, 64, 5), (64, 128, 5), (128, 256, 5), (256, 256, 3), (256, 512, 3), (512, 512, 3), (512, 1, 3)]

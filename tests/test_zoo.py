@@ -1,4 +1,7 @@
-"""Published networks: printed parameters and errors, groups, and that the traced graph computes the same."""
+"""Published networks: printed parameters and errors, groups, and of a few that the traced graph computes the same.
+
+`python -m archgauge.bench_zoo` goes through all of them.
+"""
 
 import ast
 import sys

@@ -16,6 +16,7 @@ from archgauge.evaluation.splits import division
 
 _RUN = re.compile(r"/run\d+(?=\+|$)")
 _DRAWN = {None: "the whole space", "labelled": "those that the labels' source has"}
+_OF_A_SAMPLE = " That is a count of a sample; it says nothing of the whole space, which may hold many equal ones."
 _GROUPS = (
     "They form {count:,} groups of variants of one design or of equal live graphs. An experiment evaluates no "
     "architecture of a group that it learns from."
@@ -132,7 +133,8 @@ def datasheet(
     parts = [
         f"# {about['title']} (`{family}`)",
         about["space"],
-        f"Tabulated here: {count:,} architectures ({drawn}) with {distinct:,} distinct live graphs.",
+        f"Tabulated here: {count:,} architectures ({drawn}) with {distinct:,} distinct live graphs."
+        + (_OF_A_SAMPLE if isinstance(settings["sample"], int) else ""),
         *([_GROUPS.format(count=settings["groups"])] if "groups" in settings else []),
         _markdown(cost_summary(graphs)),
         f"![Histograms]({settings['figure']})",

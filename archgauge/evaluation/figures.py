@@ -271,7 +271,7 @@ def histograms(path: str | Path, rows: Mapping[str, Mapping[str, np.ndarray | No
     Args:
         path: SVG file to write.
         rows: by family, by what is counted (with its unit), the (N,) values; None where they cannot be had.
-        title: one line.
+        title: one line; a family that it names is not named again.
     """
     columns = max(map(len, rows.values()))
     with _figure(path, title, (2.6 * columns, 0.5 + 1.9 * len(rows))) as figure:
@@ -286,7 +286,7 @@ def histograms(path: str | Path, rows: Mapping[str, Mapping[str, np.ndarray | No
                 _check(f"{what} of {family}", values, 1)
                 axes.hist(values, bins=min(60, max(5, int(2 * len(values) ** 0.5))), color=COLOURS[0])
                 axes.yaxis.set_major_formatter("{x:,.0f}")
-            line[0].set(title=family, ylabel="architectures")
+            line[0].set(title="" if family in title else family, ylabel="architectures")
 
 
 @contextmanager

@@ -21,6 +21,10 @@ if TYPE_CHECKING:  # the workflow asks families for their label sources on every
 DATA_SETS = {"cifar10": "cifar10", "cifar100": "cifar100", "svhn": "svhn"}
 _STORE = Path("models", "model_store.py")
 _LARGEST_STORE = 2**24  # bytes
+_OTHER_TASK = re.compile(
+    r"_(voc|coco|ade20k|cityscapes|celebamaskhq|widerface)$"  # segmentation, poses, detection
+    r"|^(prnet|pfpcnet|voca8flame|nvpattexp116bazel76|superpointnet|jasper|quartznet)"  # faces, key points, speech
+)
 _LOG = re.compile(r"/([A-Za-z0-9_]+)-\d{4}-[0-9a-f]{8}\.\w+\.log\)")
 
 
@@ -115,6 +119,15 @@ def printed_models() -> list[PrintedModel]:
             params, flops = int(cells[-4].replace(",", "")), float(cells[-3].rstrip("M").replace(",", ""))
             rows.append(PrintedModel(named[1], float(cells[2]), params, flops))
     return rows
+
+
+def classifiers() -> list[str]:
+    """Every image classifier that pytorchcv's code has, with published weights or without.
+
+    Raises:
+        ConfigError: when the package is not installed.
+    """
+    return [name for name in package("pytorchcv.model_provider")._models if not _OTHER_TASK.search(name)]
 
 
 def pytorchcv_network(name: str) -> "nn.Module":

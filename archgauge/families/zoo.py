@@ -15,9 +15,10 @@ Labels (accuracies, percent):
   or the package's, with recipes and epochs that differ and are not recorded: these are no labels of one protocol.
 - "torchvision": `imagenet/top1@<weights>+torchvision` and `top5`, from the metadata of each set of weights.
 
-Costs: parameters equal PyTorch's own count on all networks. They equal the count that pytorchcv prints on 519 of 524;
-of the five ESPNetv2 an earlier version's count is printed (the package's own code asserts ours). The "FLOPs/2" that it
-prints are no MACs: half a FLOP is added for each ReLU and for each element that a pool reads, and where there are batch
+Costs: parameters equal PyTorch's own count on all 524, and what their graphs compute is what the networks compute
+(`python -m archgauge.bench_zoo` goes through all of them). They equal the count that pytorchcv prints on 519; of the
+five ESPNetv2 an earlier version's count is printed (the package's own code asserts ours). The "FLOPs/2" that it prints
+are no MACs: half a FLOP is added for each ReLU and for each element that a pool reads, and where there are batch
 normalisations and convolutions without bias these change it too. Without those the sum is exact (VGG, AlexNet).
 
 Leakage: the networks come in families (ResNet-20 on three data sets, EfficientNet-B0 with three sets of weights), so
@@ -39,6 +40,7 @@ from archgauge.errors import ConfigError
 from archgauge.families._common import architectures, bad_spec, labels
 from archgauge.families._zoo_packages import (
     StoredModel,
+    classifiers,
     package,
     printed_models,
     pytorchcv_network,
@@ -95,6 +97,15 @@ def enumerate_specs() -> pa.Table:
     """
     specs = _specs()
     return architectures(FAMILY, [f"{FAMILY}/{spec}" for spec in specs], specs)
+
+
+def pytorchcv_specs() -> list[str]:
+    """All image classifiers of pytorchcv's code, those without a published error too.
+
+    Raises:
+        ConfigError: when pytorchcv is not installed.
+    """
+    return [f"pytorchcv:{name}" for name in classifiers()]
 
 
 def sample(n: int, rng: np.random.Generator) -> list[str]:

@@ -18,7 +18,7 @@ Place = tuple[int, int]
 """The axis that holds the batch, and how many elements of that axis lie between two samples."""
 
 Node = Any
-"""A NodeProto: only `_onnx_file` and `_onnx_weights` know the package onnx."""
+"""A NodeProto: only the modules that read the file know the package onnx."""
 
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "CastLike", "Dropout"})
 _BROADCAST = frozenset({"Add", "Sub", "Mul", "Div", "Sum", "Pow", "Max", "Min", "Where", "Concat", "MatMul"})

@@ -14,13 +14,17 @@ from archgauge.graphs.operations import Kind, Pair, as_extra
 Handler = Callable[[OnnxRecorder, Call], None]
 
 
-def as_other(run: OnnxRecorder, call: Call) -> None:
-    """An operation outside the vocabulary; small constants are arguments."""
+def as_other(run: OnnxRecorder, call: Call, macs: int | None = None) -> None:
+    """An operation outside the vocabulary; small constants are arguments.
+
+    Args:
+        macs: multiply-adds with a weight in one sample, where there are some.
+    """
     taken = [operand for operand in call.operands if operand is not None]
     numbers = [operand for operand in taken if operand.constant and not operand.weight and operand.value is not None]
     inputs = [operand for operand in taken if operand not in numbers]
     settings: list[Any] = [operand.value.tolist() for operand in numbers if operand.value is not None]
-    extra = as_extra(name=call.operation, arguments=settings, keywords=call.attributes)
+    extra = as_extra(name=call.operation, arguments=settings, keywords=call.attributes, macs=macs)
     outputs = tuple(shape_of(run.result(call, number)) for number in range(len(call.outputs)))
     values = [run.exact(operand) for operand in inputs]
     node = run.build.node(Kind("other", tuple(map(run.build.shape, values)), outputs, extra=extra), values)

@@ -6,7 +6,7 @@ Exporters compute with shapes in the graph itself (Shape, Gather, Concat into a 
 here, so that what is left are the calls that depend on an input.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -21,6 +21,7 @@ from onnx.reference import ReferenceEvaluator
 
 from archgauge.errors import FormatError, GraphError
 from archgauge.graphs._onnx_batch import BatchPlaces
+from archgauge.graphs._onnx_sequences import Sequences
 from archgauge.graphs._onnx_weights import check_external, same_for_all, tied_to_tables
 
 Dims = tuple[int, ...]
@@ -149,9 +150,21 @@ class _Reader:
             for info in fed:
                 self.batch.start(info.name)
         inputs = tuple(self._operand(info.name, "the network's inputs") for info in fed)
-        calls = [call for node in self.graph.node if (call := self._call(node)) is not None]
+        calls = [call for node in self._plain_nodes() if (call := self._call(node)) is not None]
         outputs = tuple(self._operand(info.name, "the network's outputs") for info in self.graph.output)
         return Network(inputs, tuple(calls), outputs, frozenset(self.zeros))
+
+    def _plain_nodes(self) -> Iterator[NodeProto]:
+        """The nodes in order, slices for places in a sequence that a tensor was split into."""
+        sequences = Sequences(self._dims, self.values)
+        for node in self.graph.node:
+            part = sequences.part(node)
+            if part is not None:
+                for tensor in part[1]:
+                    self._add_initializer(tensor)
+                yield part[0]
+            elif not sequences.takes(node):
+                yield node
 
     def _add_initializer(self, tensor: TensorProto) -> None:
         self.constants.add(tensor.name)

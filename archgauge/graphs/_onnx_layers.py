@@ -28,11 +28,12 @@ from archgauge.graphs.operations import LEAKY_RELU_SLOPE, NORM_EPS, Kind, as_ext
 
 def _conv(run: OnnxRecorder, call: Call) -> None:
     x, weight, bias = first_operand(call), operand_at(call, 1), operand_at(call, 2)
+    transposed = call.operation == "ConvTranspose"
     if len(x.dims) != 4 or weight is None or not weight.constant:
-        return as_other(run, call)
+        macs = None if weight is None else prod(x.dims if transposed else call.dims[0] or ()) * prod(weight.dims[1:])
+        return as_other(run, call, macs)
     kernel, stride, dilation = window(call, weight.dims[2:])
     top, left, bottom, right = padding_around(call, x.dims[2:], kernel, stride, dilation)
-    transposed = call.operation == "ConvTranspose"
     value, padding = run.loose(x)[0], (top, left)
     if (top, left) != (bottom, right):
         if transposed:
@@ -78,7 +79,8 @@ def _linear(run: OnnxRecorder, call: Call, x: Operand, weight: Operand, bias: Op
 def _matmul(run: OnnxRecorder, call: Call) -> None:
     x, weight = first_operand(call), operand_at(call, 1)
     if weight is None or not weight.constant or len(weight.dims) != 2 or x.constant:
-        return _exactly(run, call, "matmul")
+        fixed = x.constant or (weight is not None and weight.constant)
+        return _exactly(run, call, "matmul", macs=prod(call.dims[0] or ()) * x.dims[-1] if fixed else None)
     follower = run.only_reader(call)
     terms = [operand for operand in follower.operands if operand] if follower and follower.operation == "Add" else []
     bias = next((term for term in terms if term.weight and term.dims == weight.dims[1:]), None)
@@ -86,6 +88,16 @@ def _matmul(run: OnnxRecorder, call: Call) -> None:
     if bias is not None and follower is not None:
         run.bind(follower.outputs[0], *run.pending(Operand(call.outputs[0], (), False)))
     return None
+
+
+def _einsum(run: OnnxRecorder, call: Call) -> None:
+    """A product and sum over named axes."""
+    terms = [operand for operand in call.operands if operand is not None]
+    names = call.attributes["equation"].replace(" ", "").split("->")[0].split(",")
+    if len(terms) != 2 or terms[0].constant == terms[1].constant or "." in call.attributes["equation"]:
+        return as_other(run, call)
+    size = dict(pair for each, term in zip(names, terms, strict=True) for pair in zip(each, term.dims, strict=True))
+    return as_other(run, call, prod(size.values()))
 
 
 # Normalisations
@@ -117,6 +129,15 @@ def _layer_norm(run: OnnxRecorder, call: Call) -> None:
         return as_other(run, call)
     shape = channels_last(run.sizes(x.dims))
     kind = Kind("layer_norm", (shape,), (shape,), bias=_is_weight(bias), affine=_is_weight(weight), extra=_eps(call))
+    return held_or_other(run, call, kind, run.exact(x), run.sizes(x.dims), weight=weight, bias=bias)
+
+
+def _instance_norm(run: OnnxRecorder, call: Call) -> None:
+    x, weight, bias = first_operand(call), operand_at(call, 1), operand_at(call, 2)
+    if len(x.dims) != 4:
+        return as_other(run, call)
+    shape = shape_of(run.sizes(x.dims))
+    kind = Kind("instance_norm", (shape,), (shape,), affine=_is_weight(weight), extra=_eps(call))
     return held_or_other(run, call, kind, run.exact(x), run.sizes(x.dims), weight=weight, bias=bias)
 
 
@@ -223,7 +244,13 @@ def _together(run: OnnxRecorder, terms: list[Operand], result: Sizes) -> tuple[l
     image = any(len(sizes) == 4 for _, sizes in found)
     met = [(*sizes, 1, 1) if image and len(sizes) == 2 else sizes for _, sizes in found]
     own = [term.dims if term.constant else run.sizes(term.dims) for term in terms]
-    if all(_leading(a, len(result)) == _leading(b, len(result)) for a, b in zip(met, own, strict=True)):
+    padded = [_leading(sizes, len(result)) for sizes in met]
+    fits = all(
+        mine in (theirs, 1)
+        for sizes, each in zip(padded, own, strict=True)
+        for mine, theirs in zip(sizes, _leading(each, len(result)), strict=True)
+    )
+    if fits and tuple(map(max, zip(*padded, strict=True))) == tuple(result):
         return [value for value, _ in found], result
     if all(len(sizes) == 2 and sizes == vector(each) for sizes, each in zip(met, own, strict=True)):
         return [value for value, _ in found], vector(result)
@@ -242,6 +269,8 @@ LAYERS: dict[str, Handler] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
     "BatchNormalization": _batch_norm,
+    "Einsum": _einsum,
+    "InstanceNormalization": _instance_norm,
     "LayerNormalization": _layer_norm,
     "Sigmoid": _sigmoid,
     "Clip": _clip,

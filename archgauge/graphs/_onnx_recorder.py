@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import replace
+from math import prod
 
 from archgauge.graphs._onnx_file import Call, Dims, Network, Operand
 from archgauge.graphs.builder import GraphBuilder, Value
@@ -69,9 +70,24 @@ class OnnxRecorder:
         value, sizes = self.pending(operand)
         own = self._own(operand)
         if sizes != own:
+            if _of_one(sizes) != _of_one(own):
+                return self._repeated(operand, value, sizes, own)
             extra = as_extra(sizes=[counted(size) for size in own])
             value = self.build.node(Kind("reshape", (shape_of(sizes),), (shape_of(own),), extra=extra), (value,))
             self.bind(operand.name, value, own)
+        return value
+
+    def _repeated(self, operand: Operand, value: Value, sizes: Sizes, own: Sizes) -> Value:
+        """A node for what a broadcast alone would do."""
+        if len(sizes) < len(own):
+            sizes = (*sizes, 1, 1) if len(sizes) == 2 else (*[1] * (len(own) - len(sizes)), *sizes)
+            extra = as_extra(sizes=[counted(size) for size in sizes])
+            value = self.build.node(
+                Kind("reshape", (self.build.shape(value),), (shape_of(sizes),), extra=extra), (value,)
+            )
+        extra = as_extra(name="Expand", arguments=[[counted(size) for size in own]], keywords={})
+        value = self.build.node(Kind("other", (shape_of(sizes),), (shape_of(own),), extra=extra), (value,))
+        self.bind(operand.name, value, own)
         return value
 
     def layer(self, kind: Kind, value: Value, **state: Operand | None) -> int | None:
@@ -85,7 +101,7 @@ class OnnxRecorder:
             return None
         attributes = (kind.operation, kind.kernel, kind.stride, kind.padding, kind.dilation, kind.groups, kind.extra)
         key = (attributes, names)
-        if kind.operation not in ("batch_norm", "layer_norm"):
+        if kind.operation not in ("batch_norm", "layer_norm", "instance_norm"):
             self._claim([name for _, name in names], key)
         weight_id = self._weight_id.setdefault(key, len(self._weight_id)) if names else -1
         return self.build.node(kind, (value,), weight_id)
@@ -127,3 +143,8 @@ class OnnxRecorder:
             self._claim([operand.weight], ("constant", operand.weight))
             weight_id = self._weight_id.setdefault(("constant", operand.weight), len(self._weight_id))
         return self.build.node(Kind("constant", (), (shape,), extra=extra), (), weight_id)
+
+
+def _of_one(sizes: Sizes) -> int:
+    """Elements of one sample."""
+    return prod(1 if size == BATCH else size for size in sizes)

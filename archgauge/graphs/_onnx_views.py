@@ -49,6 +49,18 @@ def _mean(run: OnnxRecorder, call: Call) -> None:
     return run.bind(call.outputs[0], run.build.node(kind, (run.loose(x)[0],)), run.sizes(x.dims)[:2])
 
 
+def _maximum(run: OnnxRecorder, call: Call) -> None:
+    """The largest element of each image is a pool with one window."""
+    x, axes = first_operand(call), setting(call, 1, "axes")
+    if len(x.dims) != 4 or axes is None or sorted(axis % 4 for axis in axes) != [2, 3]:
+        return as_other(run, call)
+    height, width = x.dims[2:]
+    sizes = (*run.sizes(x.dims)[:2], 1, 1)
+    shapes = (shape_of(run.sizes(x.dims)),), (shape_of(sizes),)
+    kind = Kind("max_pool", *shapes, (height, width), (height, width), (0, 0), (1, 1))
+    return run.bind(call.outputs[0], run.build.node(kind, (run.loose(x)[0],)), sizes)
+
+
 def _pad(run: OnnxRecorder, call: Call) -> None:
     x, frame, value, axes = (
         first_operand(call),
@@ -105,6 +117,16 @@ def _view(run: OnnxRecorder, call: Call) -> None:
     if dims is None or prod(dims) != prod(x.dims):
         return as_other(run, call)
     return run.bind(call.outputs[0], *run.pending(x))
+
+
+def _expand(run: OnnxRecorder, call: Call) -> None:
+    """A broadcast: a node only where something needs the new sizes."""
+    x = first_operand(call)
+    value, sizes = run.pending(x)
+    own = x.dims if x.constant else run.sizes(x.dims)
+    if len(own) != len(run.result(call)) or vector(sizes) != vector(own):
+        value, sizes = run.exact(x), own
+    run.bind(call.outputs[0], value, sizes)
 
 
 def _permute(run: OnnxRecorder, call: Call) -> None:
@@ -180,10 +202,12 @@ def _split(run: OnnxRecorder, call: Call) -> None:
 
 
 VIEWS: dict[str, Handler] = {
-    **dict.fromkeys(("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast", "Expand"), _view),
+    **dict.fromkeys(("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast"), _view),
     **dict.fromkeys(("MaxPool", "AveragePool"), _pool),
     **dict.fromkeys(("GlobalAveragePool", "ReduceMean"), _mean),
     **dict.fromkeys(("Resize", "Upsample"), _resize),
+    "ReduceMax": _maximum,
+    "Expand": _expand,
     "Gather": _gather,
     "Concat": _concat,
     "Slice": _slice,

@@ -1,6 +1,7 @@
 """Calls of ATen operations outside the vocabulary: written down as JSON, listed for the user, and run again.
 
-A call is {"name": "aten.cumsum.default", "arguments": [...], "keywords": {...}}. An argument is a number, a truth
+A call is {"name": "aten.cumsum.default", "arguments": [...], "keywords": {...}}, with "macs" where it multiplies by a
+weight. An argument is a number, a truth
 value, null, a list, "8B" for a size that is 8 batches, or one of {"tensor": i} (input i of the node), {"text": ...},
 {"float": "inf"}, {"dtype": "float32"}, {"memory_format": ...}, {"device": true} (where the network runs).
 """
@@ -8,7 +9,7 @@ value, null, a list, "8B" for a size that is 8 batches, or one of {"tensor": i} 
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from archgauge.errors import GraphError
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.layouts import counted, resolved
-from archgauge.graphs.operations import Kind, Shape
+from archgauge.graphs.operations import Kind, Shape, as_extra
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,12 @@ def unknown_operations(graphs: Graphs) -> list[UnknownOperation]:
     return listed
 
 
-def written(func: Any, args: Sequence, kwargs: dict, slots: dict[int, int]) -> str:
+def written(func: Any, args: Sequence, kwargs: dict, slots: dict[int, int], macs: int | None = None) -> str:
     """The `extra` of a call.
 
     Args:
         slots: which input of the node each tensor is, by the tensor's id.
+        macs: multiply-adds with a weight in one sample, where there are some.
     """
     keywords = {name: _written(item, slots) for name, item in sorted(kwargs.items())}
     call = {
@@ -61,7 +63,7 @@ def written(func: Any, args: Sequence, kwargs: dict, slots: dict[int, int]) -> s
         "arguments": [_written(item, slots) for item in args],
         "keywords": {name: item for name, item in keywords.items() if item is not None},
     }
-    return json.dumps(call, sort_keys=True, separators=(",", ":"))
+    return as_extra(**call, macs=macs)
 
 
 def _written(item: Any, slots: dict[int, int]) -> Any:
@@ -157,13 +159,15 @@ def _is_written(argument: Any) -> bool:
     return argument.alias_info is not None and argument.alias_info.is_write
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: Any) -> list[Tensor]:
     """The tensors of a nest of lists, tuples and dictionaries, in order."""
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors(item)
+        return [value]
+    found: list[Tensor] = []
+    if isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, Tensor):
+                found.append(item)
+            elif isinstance(item, list | tuple | dict):
+                found += tensors(item)
+    return found

@@ -6,10 +6,11 @@ from archgauge.graphs.graph import Graphs
 
 
 def macs(graphs: Graphs) -> np.ndarray:
-    """(B,) int64 multiply-adds of a forward pass of one sample: convolutions and linear layers, dead branches too.
+    """(B,) int64 multiply-adds of a forward pass of one sample: convolutions, linear layers and other products with
+    a weight, dead branches too.
 
-    A layer that shares its weights is counted each time that it is run, and so is one whose weight is computed. A
-    product of two activations (attention) and a convolution along one or three axes (a node "other") count 0.
+    A weight is what no input takes part in: a parameter, a buffer, what is computed of such alone. A layer that shares
+    its weights is counted each time that it is run. A product of two activations (attention) counts 0.
     """
     return _summed(graphs, np.array([kind.macs for kind in graphs.kinds], np.int64)[graphs.kind])
 

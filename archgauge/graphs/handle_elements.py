@@ -42,7 +42,9 @@ def leaky_relu(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwarg
 
 
 def hardtanh(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
-    if tuple(args[1:]) != (0, 6):
+    """hardtanh, clamp."""
+    limits = filled(func, args, kwargs)[1:3]
+    if any(isinstance(limit, Tensor) for limit in limits) or limits != [0, 6]:
         return call(recorder, func, result, args, kwargs)
     return unary(recorder, "relu6", result, args[0])
 
@@ -68,7 +70,7 @@ def binary(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: d
     values, sizes = _together(recorder, [first, second], result)
     shape = shape_of(result.shape)
     variadic = operation in ("add", "mul")
-    inputs = (shape,) if variadic else tuple(shape_of(tensor.shape) for tensor in (first, second))
+    inputs = (shape,) if variadic else tuple(map(recorder.shape, values))
     return recorder.bind(result, recorder.node(Kind(operation, inputs, (shape,)), values), sizes)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import torch
@@ -9,13 +10,14 @@ from torch import Tensor
 
 from archgauge.graphs.builder import Value
 from archgauge.graphs.handle_sizes import pad
+from archgauge.graphs.handle_views import permute
 from archgauge.graphs.handlers_common import (
     call,
     exactly,
     filled,
     pair,
 )
-from archgauge.graphs.layouts import batched, channels_last, shape_of, vector
+from archgauge.graphs.layouts import BATCH, batched, channels_last, shape_of, vector
 from archgauge.graphs.operations import NORM_EPS, Kind, Pair, as_extra
 from archgauge.graphs.recorder import Recorder
 
@@ -25,7 +27,7 @@ aten = torch.ops.aten
 def conv2d(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, weight, bias, stride, padding, dilation, groups = filled(func, args, kwargs)
     if x.dim() != 4:
-        return call(recorder, func, result, args, kwargs)
+        return call(recorder, func, result, args, kwargs, macs=_each(result) * prod(weight.shape[1:]))
     if isinstance(padding, str):
         x, padding = _padded(recorder, x, padding, weight.shape[2:], pair(dilation))
     settings = (pair(stride), pair(padding), pair(dilation), groups)
@@ -53,7 +55,7 @@ def _padded(recorder: Recorder, x: Tensor, name: str, kernel: Sequence[int], dil
 def conv_transpose2d(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, weight, bias, stride, padding, around, groups, dilation = filled(func, args, kwargs)
     if x.dim() != 4:
-        return call(recorder, func, result, args, kwargs)
+        return call(recorder, func, result, args, kwargs, macs=_each(x) * prod(weight.shape[1:]))
     settings = (pair(stride), pair(padding), pair(dilation), groups)
     return _weighted(recorder, "conv_transpose", result, x, weight, bias, settings, around)
 
@@ -61,7 +63,8 @@ def conv_transpose2d(recorder: Recorder, func: Any, result: Tensor, args: tuple,
 def convolution(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, weight, bias, stride, padding, dilation, transposed, around, groups = filled(func, args, kwargs)[:9]
     if x.dim() != 4:
-        return call(recorder, func, result, args, kwargs)
+        macs = _each(x if transposed else result) * prod(weight.shape[1:])
+        return call(recorder, func, result, args, kwargs, macs=macs)
     settings = (pair(stride), pair(padding), pair(dilation), groups)
     operation = "conv_transpose" if transposed else "conv"
     return _weighted(recorder, operation, result, x, weight, bias, settings, around)
@@ -119,19 +122,44 @@ def _linear_layer(recorder: Recorder, result: Tensor, x: Tensor, weight: Tensor,
 
 
 def matmul(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
-    """A product of two activations, or a linear layer that is written as one."""
-    weight = recorder.transposed(args[1])
-    if weight is not None and args[0].dim() > 1:
-        return _linear_layer(recorder, result, args[0], weight, None)
-    return exactly(recorder, "matmul", result, args[:2])
+    """A product of two tensors, or a linear layer that is written as one."""
+    x, second = args[:2]
+    weight = _linear_weight(recorder, x, second)
+    if weight is not None:
+        return _linear_layer(recorder, result, x, weight, None)
+    return exactly(recorder, "matmul", result, [x, second], macs=_product_macs(recorder, result, x, second))
 
 
 def addmm(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    """addmm, baddbmm: a product and a sum, or a linear layer that is written as one."""
     bias, x, second = args[:3]
-    weight = recorder.transposed(second)
-    if weight is None or kwargs or not recorder.is_state(bias):
-        return call(recorder, func, result, args, kwargs)
+    weight = None if kwargs or not recorder.is_state(bias) or bias.dim() != 1 else _linear_weight(recorder, x, second)
+    if weight is None:
+        return call(recorder, func, result, args, kwargs, macs=_product_macs(recorder, result, x, second))
     return _linear_layer(recorder, result, x, weight, bias)
+
+
+def _linear_weight(recorder: Recorder, x: Tensor, second: Tensor) -> Tensor | None:
+    """The weight, outputs first, where a product is a linear layer."""
+    if x.dim() < 2 or second.dim() != 2 or recorder.is_fixed(x) or not recorder.is_fixed(second):
+        return None
+    weight = recorder.transposed(second)
+    if weight is None:
+        weight = torch.empty(second.shape[::-1], dtype=second.dtype, device="meta")
+        permute(recorder, aten.t.default, weight, (second,), {})
+    return weight
+
+
+def _product_macs(recorder: Recorder, result: Tensor, first: Tensor, second: Tensor) -> int | None:
+    """Multiply-adds of a product of an activation and a weight; None of two activations or two weights."""
+    if recorder.is_fixed(first) == recorder.is_fixed(second):
+        return None
+    return _each(result) * first.shape[-1]
+
+
+def _each(tensor: Tensor) -> int:
+    """Elements of one sample."""
+    return tensor.numel() // BATCH if tensor.numel() % BATCH == 0 else tensor.numel()
 
 
 def embedding(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:

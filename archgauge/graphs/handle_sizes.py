@@ -79,6 +79,16 @@ def mean(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dic
     return _global_pool(recorder, result, x)
 
 
+def maximum(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
+    """The largest element of each image is a pool with one window."""
+    x, axes, _ = filled(func, args, kwargs)
+    if x.dim() != 4 or not batched(x.shape) or sorted(axis % 4 for axis in axes) != [2, 3]:
+        return call(recorder, func, result, args, kwargs)
+    pooled = torch.empty((*x.shape[:2], 1, 1), dtype=x.dtype, device="meta")
+    _pool(recorder, "max_pool", pooled, x, (x.shape[2:], x.shape[2:], 0), False)
+    return recorder.bind(result, *recorder.pending(pooled))
+
+
 def pad(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, frame = args[:2]
     others = [item for item in (*args[2:], *kwargs.values()) if item not in (None, "constant")]

@@ -15,14 +15,14 @@ aten = torch.ops.aten
 Handler = Callable[[Recorder, Any, Any, tuple, dict], None]
 
 
-def call(recorder: Recorder, func: Any, result: Any, args: tuple, kwargs: dict) -> None:
-    """An operation outside the vocabulary."""
+def call(recorder: Recorder, func: Any, result: Any, args: tuple, kwargs: dict, *, macs: int | None = None) -> None:
+    """An operation outside the vocabulary, and its multiply-adds with a weight."""
     outputs = list(tensors(result))
     inputs = list({id(tensor): tensor for tensor in tensors((args, kwargs))}.values())
     if not outputs:
         return
     values = [recorder.exact(tensor) for tensor in inputs]
-    extra = written(func, args, kwargs, {id(tensor): slot for slot, tensor in enumerate(inputs)})
+    extra = written(func, args, kwargs, {id(tensor): slot for slot, tensor in enumerate(inputs)}, macs)
     before, after = (tuple(shape_of(tensor.shape) for tensor in each) for each in (inputs, outputs))
     node = recorder.node(Kind("other", before, after, extra=extra), values)
     for number, output in enumerate(outputs):

@@ -5,6 +5,7 @@ a multiple of this prime, the batch is recognised wherever it stands, also folde
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 
 from archgauge.graphs.operations import Shape
@@ -19,7 +20,7 @@ def shape_of(sizes: Sequence[int]) -> Shape:
     The batch may stand anywhere; (8B, N, M) has C = 8. A tensor without a batch is read as one sample, with or without
     an axis of length 1 in its place.
     """
-    rest = _sample(sizes)
+    rest = _sample(tuple(sizes))
     match len(rest):
         case 0:
             return 1, 1, 1
@@ -32,7 +33,7 @@ def shape_of(sizes: Sequence[int]) -> Shape:
 
 def channels_last(sizes: Sequence[int]) -> Shape:
     """(H, W, C) of what a linear layer reads: (B, C), (B, N, C), (B, H, W, C); N counts the tokens of more axes."""
-    rest = _sample(sizes)
+    rest = _sample(tuple(sizes))
     if len(rest) == 3:
         return rest[0], rest[1], rest[2]
     return prod(rest[:-1]), 1, rest[-1] if rest else 1
@@ -81,12 +82,12 @@ def axis_number(rank: int, name: str) -> int:
 _AXES = {2: ("channels",), 3: ("height", "channels"), 4: ("channels", "height", "width")}
 
 
-def _sample(sizes: Sequence[int]) -> list[int]:
+@lru_cache(10_000)
+def _sample(sizes: Sizes) -> Sizes:
     """The sizes of one sample's axes."""
     for axis, size in enumerate(sizes):
         if size and size % BATCH == 0:
-            before, folded = list(sizes[:axis]), [size // BATCH] if size > BATCH else []
-            return [other // BATCH if other and other % BATCH == 0 else other for other in before + folded] + [
-                other // BATCH if other and other % BATCH == 0 else other for other in sizes[axis + 1 :]
-            ]
-    return list(sizes[1:] if len(sizes) > 1 and sizes[0] == 1 else sizes)
+            folded = (size // BATCH,) if size > BATCH else ()
+            rest = (*sizes[:axis], *folded, *sizes[axis + 1 :])
+            return tuple(other // BATCH if other and other % BATCH == 0 else other for other in rest)
+    return sizes[1:] if len(sizes) > 1 and sizes[0] == 1 else sizes

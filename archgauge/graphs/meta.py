@@ -17,7 +17,7 @@ _PURE = {
     *(aten.matmul, aten.softmax, aten.scaled_dot_product_attention, aten.pad, aten.gelu, aten.silu, aten.hardswish),
     *(aten.hardsigmoid, aten.instance_norm, aten.upsample_bilinear2d, aten.upsample_nearest2d),
 }
-"""Operations that return one new contiguous tensor when they are given contiguous ones."""
+"""Operations that return one new tensor, whose sizes and strides only depend on those of what they are given."""
 
 _MOST_KNOWN = 100_000
 _known: dict[tuple, tuple[torch.Size, torch.dtype]] = {}
@@ -70,8 +70,8 @@ def _evaluates(x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, trai
 
 def _plain(item: Any) -> Any:
     if isinstance(item, Tensor):
-        if item.is_meta and item.is_contiguous():
-            return item.shape, item.dtype
+        if item.is_meta:
+            return item.shape, item.stride(), item.dtype
         raise _NotPlain
     if isinstance(item, list | tuple):
         return tuple(map(_plain, item))

@@ -18,6 +18,11 @@ exported from:
 - Exporters leave out what reaches no output, and sometimes what zeros alone reach.
 - The older exporter computes equal operations on one value once: two ReLUs of one tensor are one.
 - A linear layer over tokens is exported as MatMul and Add; they are read as one linear layer with a bias.
+- A product with a bare weight is read as a linear layer that holds it; in a trace the layer reads it. An einsum is one
+  node "other"; a trace shows the products that it is made of.
+- `dynamo=True` puts what it can of a lopsided padding into the convolution. With `optimize=False` a clamp is a maximum
+  and a minimum, and no relu6.
+- Where the batch is folded into another axis, a file exported with batch 1 has the sizes without it.
 - Attention is exported as products and a softmax, group normalisation as an instance normalisation between reshapes.
 - A number is a float32 in the file: a factor of 1/3 comes back as 0.33333334.
 - Every initializer of floating point counts as trainable; one without axes is a number. A normalisation without scale

@@ -59,13 +59,14 @@ VOCABULARY = (
     "div",
     "scale",  # times a number; `extra` holds it
     "shift",  # plus a number; `extra` holds it
-    "matmul",  # of two activations
+    "matmul",  # of two activations; with a weight, `extra` holds the macs
     "attention",  # scaled dot product of queries, keys, values (and a mask); `extra` holds causal, a scale of its own
     "concat",  # over channels, unless `extra` names another axis (height, width)
     "slice",  # a range along one axis; `extra` holds the axis (height, width, channels), first and last + 1
     "reshape",  # the same numbers in the same order; `extra` holds the sizes of all axes
     "permute",  # `extra` holds the order of all axes
-    "other",  # an operation outside the vocabulary; `extra` holds the call, as `archgauge.graphs.calls` writes it
+    "other",  # an operation outside the vocabulary; `extra` holds the call, as `archgauge.graphs.calls` writes it, and
+    # the macs of a convolution along one or three axes, or of another product with a weight
 )
 
 
@@ -100,7 +101,7 @@ class Kind:
 
     @cached_property
     def macs(self) -> int:
-        """Multiply-adds of one forward pass of one sample: convolutions and linear layers only, bias not counted.
+        """Multiply-adds of one forward pass of one sample: convolutions and products with a weight, bias not counted.
 
         A product of two activations (attention) counts 0, as in the benchmarks' own counts.
         """
@@ -113,6 +114,8 @@ class Kind:
         if self.operation == "linear":
             (height, width, channels), fan_in = self.outputs[0], self.inputs[0][2]
             return height * width * channels * fan_in
+        if self.operation in ("matmul", "other"):
+            return self.settings.get("macs", 0)
         return 0
 
     @cached_property

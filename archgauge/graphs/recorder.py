@@ -13,7 +13,7 @@ from archgauge.graphs.builder import GraphBuilder, Value
 from archgauge.graphs.calls import written
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.layouts import BATCH, Sizes, counted, default_sizes, shape_of, vector
-from archgauge.graphs.operations import Kind, KindTable, as_extra
+from archgauge.graphs.operations import Kind, KindTable, Shape, as_extra
 
 WRITTEN_OUT = 64  # elements of a made-up tensor up to which a constant holds its values
 aten = torch.ops.aten
@@ -49,12 +49,14 @@ class Recorder:
         self._weight_id: dict[tuple, int] = {}
         self._owner: dict[str, tuple] = {}
         self._held: list[tuple[int, dict[str, str | Tensor]]] = []
+        self._fixed: list[bool] = []  # of each node: whether no input takes part in it
         self._lasting = 0  # nodes that merging sums cannot remove
         named = list(_named_state(model))
         first: dict[int, str] = {}
         self.first_name = {name: first.setdefault(id(tensor), name) for name, tensor in named}
         self.state = {name: tensor for name, tensor in named if self.first_name[name] == name}
         self._trainable = {name: tensor.numel() for name, tensor in self.state.items() if tensor.requires_grad}
+        self._buffers = {name: tensor for name, tensor in self.state.items() if not isinstance(tensor, nn.Parameter)}
         self.on_meta = all(tensor.is_meta for tensor in self.state.values())
         if not self.on_meta:
             self.state = {name: torch.empty_like(tensor, device="meta") for name, tensor in self.state.items()}
@@ -135,7 +137,9 @@ class Recorder:
     def node(self, kind: Kind, values: list[Value], weight_id: int = -1) -> int:
         """Add a node."""
         self._lasting += kind.operation != "add"
-        return self._builder.node(kind, values, weight_id)
+        index = self._builder.node(kind, values, weight_id)
+        self._fixed.append(kind.operation != "input" and all(self._fixed[_node_of(value)] for value in values))
+        return index
 
     def layer(self, kind: Kind, values: list[Value], **state: Tensor | None) -> int | None:
         """Add a node that holds state (weight, bias, running_mean, running_var), or return None when it cannot.
@@ -149,6 +153,20 @@ class Recorder:
         attributes = (kind.operation, kind.kernel, kind.stride, kind.padding, kind.dilation, kind.groups, kind.extra)
         weight_id = self._own_state(names, (attributes, *names.items())) if names else -1
         return self.node(kind, values, weight_id)
+
+    def is_fixed(self, tensor: Tensor) -> bool:
+        """Whether a tensor is the same whatever the inputs are: a parameter, or what is computed without an input."""
+        found = self._bound.get(id(self._same.get(id(tensor), tensor)))
+        return found is None or self._fixed[_node_of(found[0])]
+
+    def number(self, tensor: Tensor) -> Any:
+        """The number that a buffer of the model holds; None for another tensor, or when the model has no weights."""
+        real = self._buffers.get(self._name.get(id(tensor), ""))
+        return None if real is None or real.is_meta else real.item()
+
+    def shape(self, value: Value) -> Shape:
+        """The (H, W, C) of a value."""
+        return self._builder.shape(value)
 
     def is_state(self, tensor: Any) -> bool:
         """Whether a tensor is a parameter or buffer."""
@@ -256,6 +274,10 @@ def _named_state(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is not None:
                 yield f"{prefix}.{name}" if prefix else name, tensor
+
+
+def _node_of(value: Value) -> int:
+    return value if isinstance(value, int) else value[0]
 
 
 def _dtype(tensor: Tensor) -> str | None:

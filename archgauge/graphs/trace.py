@@ -2,26 +2,28 @@
 
 The pass runs on the meta device: shapes flow, nothing is computed and no weight is allocated; Python control flow is
 followed as it runs. Small tensors that the pass makes up itself (positions, masks) are computed, so that control flow
-may depend on them.
+may depend on them, and on a buffer of one number.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, functionalize
+from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from archgauge.errors import GraphError
 from archgauge.graphs import meta
 from archgauge.graphs.calls import tensors
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.handlers_common import call
-from archgauge.graphs.layouts import BATCH
+from archgauge.graphs.layouts import BATCH, counted, resolved
 from archgauge.graphs.operations import KindTable
 from archgauge.graphs.recorder import Recorder, State
 from archgauge.graphs.trace_handlers import HANDLERS
@@ -79,6 +81,9 @@ def _check(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if isinstance(module, torch.jit.ScriptModule):
             remedy = "Give the module as it was before torch.jit.script or torch.jit.trace."
             raise _refused(where, "modules that run in Python", f"a {type(module).__name__}", remedy)
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            remedy = "Give the module that it wraps, its attribute `module`."
+            raise _refused(where, "modules that run on one device", f"a {type(module).__name__}", remedy)
         if any(map(is_lazy, (*module._parameters.values(), *module._buffers.values()))):
             remedy = "Run the model once on an example first: that sets the shapes."
             raise _refused(where, "parameters that have shapes", f"a {type(module).__name__} without", remedy)
@@ -112,7 +117,7 @@ def _pass(recorder: Recorder, inputs: tuple[Tensor, ...], functional: bool) -> l
         raise
     except Exception as error:  # a model may raise anything
         raise _failure(recorder.model, inputs, watch, error) from error
-    outputs = list(tensors(result))
+    outputs = tensors(result)
     if not outputs:
         raise _failure(recorder.model, inputs, watch, TypeError(f"no tensor in a result of {type(result).__name__}"))
     return outputs
@@ -126,7 +131,27 @@ def _called(recorder: Recorder, examples: list[Tensor], functional: bool) -> Any
         everything = {name: state[first] for name, first in recorder.first_name.items()}
         return functional_call(recorder.model, everything, given, tie_weights=False)
 
-    return (functionalize(run, remove="mutations") if functional else run)(recorder.state, *examples)
+    return _functionally(run, recorder.state, *examples) if functional else run(recorder.state, *examples)
+
+
+def _functionally(run: Callable[..., Any], *given: Any) -> Any:
+    """`run(*given)` with each change in place rewritten as a new tensor, which its views see too.
+
+    `torch.func.functionalize` does the same as a transform, under which a `torch.autograd.Function` does not run.
+    """
+    torch._enable_functionalization(reapply_views=True)  # type: ignore[attr-defined]
+    try:
+        result = run(*tree_map_only(Tensor, torch._to_functional_tensor, given))
+    finally:
+        torch._disable_functionalization()  # type: ignore[attr-defined]
+    return tree_map_only(Tensor, _seen_through, result)
+
+
+def _seen_through(tensor: Tensor) -> Tensor:
+    if not torch._is_functional_tensor(tensor):  # made outside of the pass
+        return tensor
+    torch._sync(tensor)
+    return torch._from_functional_tensor(tensor)
 
 
 class _Watch(TorchDispatchMode):
@@ -135,30 +160,29 @@ class _Watch(TorchDispatchMode):
     def __init__(self, recorder: Recorder, functional: bool):
         super().__init__()
         self.recorder, self.functional = recorder, functional
-        self.operations, self.last = 0, "none"
+        self.operations, self.last = 0, None
         self._viewed: set[int] = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        handler = HANDLERS.get(func.overloadpacket)
         traits = _traits(func)
-        if handler is None and traits.composite:
+        if traits.handler is None and traits.composite:
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        self.operations, self.last = self.operations + 1, str(func)
+        self.operations, self.last = self.operations + 1, func
         if self.operations > LONGEST_PASS:
             raise RuntimeError(f"more than {LONGEST_PASS:,} operations, as of a loop over the samples of a batch")
-        if self.functional and func.overloadpacket is torch.ops.aten.copy_:
-            return args[0]  # the functional pass hands changes of its inputs back
+        if func is torch.ops.aten._local_scalar_dense.default and self.recorder.number(args[0]) is not None:
+            return self.recorder.number(args[0])
         args, kwargs = self._placed(args, kwargs)
         if self._viewed and not self.functional and self._reaches_views([args[place] for place in traits.writes]):
             raise _ViewChanged
         result = meta.run(func, args, kwargs)
         if traits.view:
             self._viewed.update(map(_memory, tensors(result)))
-        (handler or call)(self.recorder, func, result, args, kwargs)
+        (traits.handler or call)(self.recorder, func, result, args, kwargs)
         return result
 
     def _reaches_views(self, written: list) -> bool:
@@ -166,7 +190,7 @@ class _Watch(TorchDispatchMode):
 
     def _placed(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """The arguments, all on the meta device unless none is: a made-up tensor that meets others is stood in for."""
-        given = list(tensors(args)) if not kwargs else list(tensors((args, kwargs)))
+        given = tensors((args, kwargs)) if kwargs else tensors(args)
         if not given:
             return args, _small_on_cpu(args, kwargs)
         real = [tensor for tensor in given if not tensor.is_meta]
@@ -208,9 +232,10 @@ def _listed(numbers: Any) -> Tensor:
 
 
 class _Traits:
-    """What a schema says: which arguments are written to, whether the result is a view, whether it decomposes."""
+    """Of an operation: which arguments it writes to, whether it gives a view, whether it decomposes, who handles it."""
 
     def __init__(self, func: Any):
+        self.handler = HANDLERS.get(func.overloadpacket)
         arguments, returns = func._schema.arguments, func._schema.returns
         aliases = [argument.alias_info for argument in arguments]
         self.writes = [place for place, alias in enumerate(aliases) if alias is not None and alias.is_write]
@@ -263,18 +288,29 @@ def _replaced(value: Any, stand_in: dict[int, Tensor]) -> Any:
 
 
 def _failure(model: nn.Module, inputs: tuple[Tensor, ...], watch: _Watch, error: Exception) -> GraphError:
-    message = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if "meta tensor" in message or "meta device" in message or isinstance(error, NotImplementedError):
+    message = _in_own_sizes((str(error).strip() or type(error).__name__).splitlines()[0], inputs)
+    last = str(watch.last or "none")
+    if last.startswith("quantized."):
+        remedy = "Give the model as it was before it was quantised."
+    elif "_pack_padded_sequence" in last:
+        remedy = "Give the layer the padded sequences, without pack_padded_sequence."
+    elif "meta tensor" in message or "meta device" in message or isinstance(error, NotImplementedError):
         remedy = "The path depends on the values of a tensor: take that part out of the forward pass."
     else:
         remedy = "Check the input shapes, batch axis first; the model must run on a batch of any size."
     return GraphError(
         "the forward pass of a model to trace",
-        where=f"{type(model).__name__}, operation {watch.operations:,} ({watch.last})",
+        where=f"{type(model).__name__}, operation {watch.operations:,} ({last})",
         expected=f"a pass over inputs of shape {[tuple(tensor.shape) for tensor in inputs]}",
         got=f"{type(error).__name__}: {message}",
         remedy=remedy,
     )
+
+
+def _in_own_sizes(message: str, inputs: tuple[Tensor, ...]) -> str:
+    """A message with the sizes of the given inputs in place of those of the batch that is traced."""
+    batch = inputs[0].shape[0] if inputs and inputs[0].dim() else 1
+    return re.sub(r"\d{7,}", lambda found: str(resolved(counted(int(found[0])), batch)), message)
 
 
 @contextmanager
