@@ -52,13 +52,12 @@ def sampled_from(config: Config, name: str) -> list[str]:
 
 def published_table(config: Config, family: str) -> list[str]:
     """Our table of the proxies that are published of a family; nothing where none are, or none can be read."""
-    return [f"results/proxies/published/{family}.parquet"] if published_files(config, family) else []
+    return [f"results/proxies/published/{family}.parquet"] if _is_published(config, family) else []
 
 
 def published_files(config: Config, family: str) -> list[str]:
     """The collected table that holds published proxies of a family; nothing where there is none."""
-    there = config["tables_dir"] is not None and has_member(family, "published_proxies")
-    return [collected_table(config, family)] if there else []
+    return [collected_table(config, family)] if _is_published(config, family) else []
 
 
 def can_score(config: Config, name: str) -> bool:
@@ -95,7 +94,7 @@ def paper_sets(config: Config, paper: str) -> list[str]:
 def paper_published(config: Config, paper: str) -> list[str]:
     """The families of `paper_sets` of which published proxies can be read."""
     families = [config["proxies"][name]["family"] for name in paper_sets(config, paper)]
-    return [family for family in families if published_files(config, family)]
+    return [family for family in families if _is_published(config, family)]
 
 
 def paper_settings(config: Config, paper: str) -> dict[str, Any]:
@@ -109,7 +108,7 @@ def paper_settings(config: Config, paper: str) -> dict[str, Any]:
             "title": datasheet_of(family)["title"],
             "only": entry.get("only"),
             "note": entry.get("note"),
-            "published": scored and bool(published_files(config, family)),
+            "published": scored and _is_published(config, family),
             "set": comparison_settings(config, entry["proxies"]) if scored else None,
         }
     return {"title": chosen["title"], "families": families, "learnt": plain(chosen.get("learnt", []))}
@@ -118,6 +117,10 @@ def paper_settings(config: Config, paper: str) -> dict[str, Any]:
 def paper_experiments(config: Config, paper: str) -> list[str]:
     """The experiments that give a paper's table the numbers of its learnt predictors."""
     return list(dict.fromkeys(entry["experiment"] for entry in config["papers"][paper].get("learnt", [])))
+
+
+def _is_published(config: Config, family: str) -> bool:
+    return config["tables_dir"] is not None and has_member(family, "published_proxies")
 
 
 def _reads_collected(config: Config, name: str) -> bool:

@@ -197,7 +197,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.parametrize("left_kb", [0, 60])
+@pytest.mark.parametrize("left_kb", [0, 100])
 def test_a_full_disk_is_said_and_a_later_run_completes(finished, tmp_path, small_disk, left_kb):
     project = finished.project.copy(small_disk / "project")
     forget_ridge(project)

@@ -24,6 +24,9 @@ def fingerprint(root, modules):
     return _plain(root, modules)
 """
 
+# A traced family imports its tracer when it traces, in processes of its own; its other jobs claim the tracer, too.
+CLAIM_THE_TRACER = {"tabulate family=zoo", "label family=zoo", "convert family=zoo", "bundle"}
+
 MODULES = [
     "archgauge.families.nb101",
     "archgauge.families.nb201",
@@ -90,7 +93,8 @@ def test_every_module_counts_for_exactly_the_jobs_that_load_it(finished, project
     for module in set().union(*finished.loaded.values()) | {name for name in hashed if not name.endswith(".py")}:
         really, claimed = finished.users(module), hashed.get(module, set())
         assert really <= claimed, f"an edit of {module} would not rerun {really - claimed}"
-        assert finished.dependants(claimed) == finished.dependants(really), f"an edit of {module} reruns too much"
+        needless = finished.dependants(claimed) - finished.dependants(really)
+        assert needless <= CLAIM_THE_TRACER, f"an edit of {module} reruns too much"
     for script in (name for name in hashed if name.endswith(".py")):
         assert {name.split()[0] for name in hashed[script]} == {Path(script).stem}
 
