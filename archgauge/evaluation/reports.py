@@ -30,10 +30,10 @@ _METRIC_NAMES = {
     "spearman": "ρ",
     "kendall": "τ",
     "mae": "MAE (pp)",
-    "ndcg": "NDCG",
-    "ndcg_linear": "NDCG, linear gain",
-    "precision": "precision",
-    "best_rank": "best true rank in the top",
+    "ndcg": "NDCG@{}",
+    "ndcg_linear": "NDCG@{}, linear gain",
+    "precision": "precision@{}",
+    "best_rank": "best true rank in the top {}",
 }
 _SEARCH_METRICS = {"found_accuracy": "accuracy (%)", "regret": "regret (pp)", "found_rank": "true rank"}
 _SEARCH_PUBLISHED = {"found_accuracy": "Acc. (%)", "found_rank": "Rank"}
@@ -198,7 +198,7 @@ def search_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTable:
 def _column(metric: str, population: str, n_train: int, zero_shot: bool) -> Heading:
     labels = f"{n_train:,} source labels" if zero_shot else f"n={n_train}"
     name, _, top = metric.partition("@")
-    text = f"{_METRIC_NAMES[name]}{top and ' @' + top}, {population.replace('_', ' ')}, {labels}"
+    text = f"{_METRIC_NAMES[name].format(top)}, {population.replace('_', ' ')}, {labels}"
     return Heading(text, {"metric": metric, "population": population, "n_train": n_train})
 
 
