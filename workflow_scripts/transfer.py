@@ -4,8 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from archgauge import job
-from archgauge.evaluation.labels import labelled_population
-from archgauge.evaluation.protocols import factory
+from archgauge.evaluation.protocols import factory, labelled_population
 from archgauge.evaluation.source_models import load_model, transferred
 from archgauge.evaluation.transfer import transfer
 from archgauge.predictors.inputs import load_population

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from archgauge.errors import TableError
-from archgauge.predictors.population import Population
 
 
 def label_values(labels: pa.Table, label: str, arch_ids: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -47,12 +46,6 @@ def labelled(labels: pa.Table, label: str, arch_ids: Sequence[str] | np.ndarray)
     """
     known = _of_label(labels, label)["arch_id"].cast(pa.string()).combine_chunks()
     return pc.is_in(pa.array(arch_ids, type=pa.string()), value_set=known).to_numpy(zero_copy_only=False)
-
-
-def labelled_population(population: Population, labels: pa.Table, label: str) -> tuple[Population, np.ndarray]:
-    """The architectures of a population that have `label`, and its values (n,) for them."""
-    known = population.take(labelled(labels, label, population.arch_id))
-    return known, label_values(labels, label, known.arch_id)
 
 
 def _of_label(labels: pa.Table, label: str) -> pa.Table:

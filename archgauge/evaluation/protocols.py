@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from archgauge.evaluation.labels import label_values, labelled
 from archgauge.evaluation.splits import division
 from archgauge.fragments import FragmentStore, sweep
 from archgauge.predictors.population import Population
@@ -74,6 +75,12 @@ def zero_shot(
         return prediction_rows(target.arch_id, predictor.predict(target), run)
 
     return swept(_tasks(source_splits, runs, source.arch_id), compute, **kept)
+
+
+def labelled_population(population: Population, labels: pa.Table, label: str) -> tuple[Population, np.ndarray]:
+    """The architectures of a population that have `label`, and its values (n,) for them."""
+    known = population.take(labelled(labels, label, population.arch_id))
+    return known, label_values(labels, label, known.arch_id)
 
 
 def factory(module: str, settings: Mapping[str, Any]) -> Callable[[int], Any]:
