@@ -17,8 +17,12 @@ run: setup
 results/report.html: $(wildcard results/tables/*.md results/figures/*.svg)
 	@$(SNAKEMAKE) --report $@
 
+SHEETS := datasheets gennape_table2 gennape_figure2 transferable_table5
+
 datasheets: setup
-	@$(SNAKEMAKE) -- datasheets gennape_table2 gennape_figure2 transferable_table5
+	@$(SNAKEMAKE) -- $(SHEETS)
+	@$(SNAKEMAKE) --report results/datasheets/report.html -- $(SHEETS)
+	@echo "Data sheets: results/datasheets, all in one report: results/datasheets/report.html"
 
 # GENNAPE's tables of transfers at the sizes of profiles/bars, beside the default results: TABLES_DIR names the labels.
 bars: setup

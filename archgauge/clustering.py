@@ -354,8 +354,8 @@ def _warn_if_collapsed(clusters: FuzzyClusters, data: np.ndarray) -> None:
         remedy = f"Take a smaller fuzzifier or at most {found.distinct_centroids} clusters."
     warnings.warn(
         f"Fuzzy c-means left {found.distinct_centroids} distinct centroids of {wanted}: with fuzzifier "
-        f"{clusters.fuzzifier:g}, where {found.fuzzifier_bound:.3g} is the bound for this data, the membership entropy "
-        f"is {found.membership_entropy:.3f} of 1. {remedy}",
+        f"{clusters.fuzzifier:g} (from {found.fuzzifier_bound:.3g} on, this data leaves one) the membership entropy is "
+        f"{found.membership_entropy:.3f} of 1. {remedy}",
         CollapsedClustersWarning,
         stacklevel=3,
     )

@@ -312,6 +312,19 @@ def test_a_file_begins_as_its_ending_says(server, tmp_path, name):
     assert fetch(replace(server.remote("good"), file=name), tmp_path / name).read_bytes() == CONTENT  # by its hash
 
 
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("old.pth", b"\x80\x02}"), ("new.pth", b"PK\x03\x04"), ("a.json", b'{"a": 1}'), ("b.json", b"\n[1]")],
+)
+def test_what_an_ending_may_begin_with_is_taken(server, tmp_path, name, start):
+    """PyTorch wrote pickles before version 1.6; other endings' beginnings are refused."""
+    (tmp_path / name).write_bytes(start + CONTENT)
+    assert fetch(replace(server.remote(size=None, sha256=None), file=name), tmp_path / name).exists()
+    (tmp_path / f"other-{name}").write_bytes(b"<" + CONTENT)
+    with pytest.raises(DownloadError, match=r"already there: no .* file but what begins with b'<"):
+        fetch(replace(server.remote(size=None, sha256=None), file=f"other-{name}"), tmp_path / f"other-{name}")
+
+
 def test_an_archive_is_one(server, tmp_path):
     unpublished = replace(server.remote("message", "archive", size=None, sha256=None), file="data.zip")
     assert fetch(unpublished, tmp_path / "data.zip").read_bytes()[4:] == CONTENT

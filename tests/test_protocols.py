@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from archgauge.evaluation.protocols import factory, few_label, zero_shot
+from archgauge.evaluation.protocols import few_label, zero_shot
 from archgauge.evaluation.splits import division, few_label_split
-from archgauge.families import hiaml
+from archgauge.families import hiaml, nb201
 from archgauge.families._common import architectures
 from archgauge.graphs.tables import convert
 from archgauge.predictors.population import Population
-from archgauge.schemas import ARCHITECTURES, LABELS, METRICS, PREDICTIONS, SPLITS, read_table, write_table
+from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, METRICS, SPLITS, read_table, write_table
 
 N, SIZES = 40, [(5, 3), (12, 2)]
 RNG = np.random.default_rng(0)
@@ -102,33 +102,74 @@ def test_a_finished_run_is_not_made_again(recorder):
     assert len(make.fits) == made + 1
 
 
+def judged(folder: Path, module, specs: list[str], unlabelled: set[int]) -> tuple[pa.Table, pa.Table]:
+    """Split, predict by parameters from 3 labels, and evaluate: (SPLITS, METRICS). Labels follow the parameters."""
+    ids = [module.arch_id(spec) for spec in specs]
+    names = ("architectures", "graphs", "kinds", "labels", "splits", "predictions", "metrics")
+    paths = {name: folder / f"{name}.parquet" for name in names}
+    write_table(paths["architectures"], architectures(module.FAMILY, ids, specs), ARCHITECTURES)
+    convert(paths["architectures"], module.to_graph, paths["graphs"], paths["kinds"], 1)
+    params = read_table(paths["graphs"], GRAPHS, ["params"])["params"].to_pylist()
+    rows = [
+        {"arch_id": one, "label": "x", "value": 50 + size / max(params), "unit": "percent"}
+        for place, (one, size) in enumerate(zip(ids, params, strict=True))
+        if place not in unlabelled
+    ]
+    write_table(paths["labels"], pa.Table.from_pylist(rows, LABELS), LABELS)
+
+    def run(script: str, inputs: list[str], output: str, **keywords) -> None:
+        main = runpy.run_path(str(Path(__file__).parents[1] / f"workflow_scripts/{script}.py"))["main"]
+        main(**{name: paths[name] for name in [*inputs, output]}, **keywords)
+
+    common = {"family": module.FAMILY, "label": "x"}
+    drawn = {**common, "minimum_label": None, "splits": 1, "seed": 0}
+    run("split", ["architectures", "labels"], "splits", graphs=[], settings=drawn)
+    asked = {"predictor": "params", "module": "params", "keywords": {}, "source": None, "runs": [[3, 1]]}
+    tables = ["architectures", "graphs", "kinds"]
+    run(
+        "predict",
+        ["labels", "splits"],
+        "predictions",
+        population=[paths[name] for name in tables],
+        source=[],
+        settings={**common, **asked, "tables": tables},
+        fingerprint="f",
+    )
+    shown = {"experiment": "e", "metrics": ["spearman"], "in_percent": [], "backend": "torch"}
+    run(
+        "evaluate",
+        ["splits", "labels", "architectures", "graphs"],
+        "metrics",
+        predictions=[paths["predictions"]],
+        settings={**common, **shown, "learnt_from_family": True, "cells": hasattr(module, "cell")},
+    )
+    return read_table(paths["splits"], SPLITS), read_table(paths["metrics"], METRICS)
+
+
 def test_families_without_cells_are_judged_too(tmp_path):
     """They have no cells without `none`; everything else is the same."""
-    specs = hiaml.sample(6, RNG)
-    ids = [hiaml.arch_id(spec) for spec in specs]
-    paths = {name: tmp_path / f"{name}.parquet" for name in ("architectures", "graphs", "kinds", "labels", "splits")}
-    write_table(paths["architectures"], architectures(hiaml.FAMILY, ids, specs), ARCHITECTURES)
-    convert(paths["architectures"], hiaml.to_graph, paths["graphs"], paths.pop("kinds"), 1)
-    rows = [{"arch_id": one, "label": "x", "value": 90.0 + place, "unit": "percent"} for place, one in enumerate(ids)]
-    write_table(paths["labels"], pa.Table.from_pylist(rows, LABELS), LABELS)
-    splits = few_label_split(ids, 1, RNG)
-    write_table(paths["splits"], splits, SPLITS)
-    population = Population(np.array(ids, object), np.ones(6), np.arange(6.0))
-    kept = {"predictor": "params", "settings": {}, "fragments": tmp_path / "f", "fingerprint": "f", "inputs": []}
-    table = few_label(factory("params", {}), population, np.ones(6), splits, [(2, 1)], **kept)
-    write_table(tmp_path / "predictions.parquet", table, PREDICTIONS)
-    evaluate = runpy.run_path(str(Path(__file__).parents[1] / "workflow_scripts/evaluate.py"))["main"]
-    settings = {
-        "experiment": "e",
-        "family": "hiaml",
-        "label": "x",
-        "metrics": ["spearman"],
-        "in_percent": [],
-        "learnt_from_family": True,
-        "cells": False,
-        "backend": "torch",
-    }
-    evaluate(predictions=[tmp_path / "predictions.parquet"], metrics=tmp_path / "m.parquet", settings=settings, **paths)
-    found = read_table(tmp_path / "m.parquet", METRICS)
+    _, found = judged(tmp_path, hiaml, hiaml.sample(8, RNG), set())
     assert set(found["population"].to_pylist()) == {"all", "unseen_functions"}
-    assert found["value"].to_pylist() == [1.0, 1.0]
+    assert found["value"].to_pylist() == pytest.approx([1.0, 1.0])
+    assert found["n"].to_pylist() == [5, 5]
+
+
+def test_architectures_without_a_label_are_left_out_everywhere(tmp_path):
+    """Of 14 cells three have no label; each of five functions is there twice or more, so a shifted hash shows."""
+    twins = ["skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3"]
+    specs = [f"|none~0|+|none~0|none~1|+|{one}~0|none~1|none~2|" for one in twins]
+    specs += [f"|none~0|+|{other}~0|none~1|+|{one}~0|none~1|none~2|" for one in twins for other in twins[1:3]]
+    specs += [f"|skip_connect~0|+|none~0|skip_connect~1|+|{one}~0|none~1|skip_connect~2|" for one in twins[1:3]]
+    unlabelled = {0, 5, 9}
+    splits, found = judged(tmp_path, nb201, specs, unlabelled)
+    hashes = read_table(tmp_path / "graphs.parquet", GRAPHS, ["arch_id", "live_hash"]).to_pylist()
+    function = {row["arch_id"]: row["live_hash"] for row in hashes}
+    labelled = [nb201.arch_id(spec) for place, spec in enumerate(specs) if place not in unlabelled]
+    assert set(splits["arch_id"].to_pylist()) == set(labelled)
+    learnt = division(splits, 0, labelled).training_rows(3)
+    left = [place for place in range(len(labelled)) if place not in learnt]
+    seen = {function[labelled[place]] for place in learnt}
+    unseen = [place for place in left if function[labelled[place]] not in seen]
+    assert len(unseen) < len(left)
+    counts = dict(zip(found["population"].to_pylist(), found["n"].to_pylist(), strict=True))
+    assert counts == {"all": len(left), "unseen_functions": len(unseen)}

@@ -73,6 +73,12 @@ def test_best_is_sought_among_equally_many_runs():
     assert [entries[row.text, "ρ, 20 labels"].best for row in ROWS] == [True, False, False]
 
 
+def test_a_mean_over_fewer_runs_is_not_best_by_being_equal():
+    entries = _table(_metrics({**VALUES, ("macs", 20, "spearman"): [0.84]})).entries
+    assert entries["GENNAPE, NB101", "ρ, 20 labels"].best
+    assert not entries["MACs", "ρ, 20 labels"].best
+
+
 def test_equal_to_the_printed_digits_is_equally_good():
     entries = _table(_metrics({**VALUES, ("ridge", 50, "spearman"): [0.9112, 0.9212, 0.9312]})).entries
     assert entries["GENNAPE, NB101", "ρ, 50 labels"].best

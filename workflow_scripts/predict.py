@@ -4,8 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from archgauge import job
-from archgauge.evaluation.labels import label_values
-from archgauge.evaluation.protocols import factory, few_label, zero_shot
+from archgauge.evaluation.protocols import factory, few_label, labelled_population, zero_shot
 from archgauge.predictors.inputs import load_population
 from archgauge.schemas import LABELS, PREDICTIONS, SPLITS, read_table, write_table
 
@@ -34,12 +33,12 @@ def main(
     }
     accuracies, chosen = read_table(labels, LABELS), read_table(splits, SPLITS)
     if settings["source"] is None:
-        accuracy = label_values(accuracies, settings["label"], target.arch_id)
-        table = few_label(make, target, accuracy, chosen, settings["runs"], **kept)
+        labelled = labelled_population(target, accuracies, settings["label"])
+        table = few_label(make, *labelled, chosen, settings["runs"], **kept)
     else:
         known = load_population(settings["source"], dict(zip(tables, source, strict=True)), needs)
-        accuracy = label_values(accuracies, settings["label"], known.arch_id)
-        table = zero_shot(make, known, accuracy, chosen, target, settings["runs"], **kept)
+        labelled = labelled_population(known, accuracies, settings["label"])
+        table = zero_shot(make, *labelled, chosen, target, settings["runs"], **kept)
     write_table(predictions, table, PREDICTIONS)
 
 

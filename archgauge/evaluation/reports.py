@@ -1,5 +1,6 @@
 """The tables of the configured experiments and searches: a row for each predictor or strategy."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -16,12 +17,12 @@ from archgauge.evaluation.tables import Heading, Note, ResultTable, pivot, trans
 _POPULATION_NOTES = {
     "without_none": "Cells without `none`, the 4,096 of NAS-Bench-201 that papers report on, less training cells.",
     "unseen_functions": "Without cells whose live graph equals that of a training cell.",
-    "all": "All cells less training cells.",
+    "all": "All architectures less those learnt from.",
 }
 _ZERO_SHOT_NOTES = {
     "without_none": "Cells without the operation `none`, the 4,096 of NAS-Bench-201 that papers report on.",
     "unseen_functions": "All cells: none was learnt from.",
-    "all": "All cells: none was learnt from.",
+    "all": "All architectures: none was learnt from.",
 }
 _SOURCE_NOTES = dict.fromkeys(_POPULATION_NOTES, "The second validation set, a tenth of the family.")
 _PROTOCOL_NOTES = {"zero_shot": _ZERO_SHOT_NOTES, "source": _SOURCE_NOTES}
@@ -152,12 +153,17 @@ def cluster_notes(clusterings: Mapping[str, FuzzyClusters], of_row: Mapping[str,
         notes.append(
             Note(
                 f"Fuzzy clusters {name}: m = {fit.fuzzifier:g}, {found.distinct_centroids} of {len(fit.centroids)} "
-                f"centroids distinct, λ = {found.largest_eigenvalue:.3f} (they collapse above m = "
-                f"{found.fuzzifier_bound:.2f}), entropy of the memberships {found.membership_entropy:.3f} of 1.",
+                f"centroids distinct, λ = {found.largest_eigenvalue:.3f} ({_bound(found.fuzzifier_bound)}), entropy of "
+                f"the memberships {found.membership_entropy:.3f} of 1.",
                 row=row,
             )
         )
     return notes
+
+
+def _bound(fuzzifier: float) -> str:
+    """Where all centroids become one; some may coincide below."""
+    return f"all become one above m = {fuzzifier:.2f}" if fuzzifier < math.inf else "no m makes all of them one"
 
 
 def search_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTable:
