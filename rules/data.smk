@@ -5,6 +5,7 @@ rule tabulate:
         architectures="results/architectures/{family}.parquet",
     log:
         "results/logs/tabulate/{family}.log",
+    priority: 10  # on the longest chain of jobs
     conda:
         "../envs/archgauge.yaml"
     resources:
@@ -52,7 +53,7 @@ rule convert:
         kinds="results/graphs/{family}.kinds.parquet",
     log:
         "results/logs/convert/{family}.log",
-    priority: 10  # the longest chain of jobs starts here
+    priority: 10  # on the longest chain of jobs
     conda:
         "../envs/archgauge.yaml"
     resources:
@@ -76,7 +77,7 @@ rule spectra:
         spectra="results/spectra/{family}.parquet",
     log:
         "results/logs/spectra/{family}.log",
-    priority: 10  # the longest chain of jobs starts here
+    priority: 10  # on the longest chain of jobs
     conda:
         "../envs/archgauge.yaml"
     resources:

@@ -10,7 +10,7 @@ rule pretrain:
         losses="results/encoders/{encoder}.losses.parquet",
     log:
         "results/logs/pretrain/{encoder}.log",
-    priority: 10  # the longest chain of jobs starts here
+    priority: 10  # on the longest chain of jobs
     conda:
         "../envs/archgauge.yaml"
     resources:
@@ -37,7 +37,7 @@ rule embed:
         embeddings="results/embeddings/{encoder}/{family}.parquet",
     log:
         "results/logs/embed/{encoder}/{family}.log",
-    priority: 10  # the longest chain of jobs starts here
+    priority: 10  # on the longest chain of jobs
     conda:
         "../envs/archgauge.yaml"
     resources:
@@ -57,6 +57,7 @@ rule cluster:
         clusters="results/clusters/{clustering}.npz",
     log:
         "results/logs/cluster/{clustering}.log",
+    priority: 10  # on the longest chain of jobs
     conda:
         "../envs/archgauge.yaml"
     resources:
@@ -78,6 +79,7 @@ rule memberships:
         memberships="results/memberships/{clustering}/{family}.parquet",
     log:
         "results/logs/memberships/{clustering}/{family}.log",
+    priority: 10  # on the longest chain of jobs
     conda:
         "../envs/archgauge.yaml"
     resources:
