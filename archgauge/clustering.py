@@ -73,6 +73,13 @@ class Diagnosis:
     distinct_centroids: int
     membership_entropy: float
 
+    @property
+    def bound(self) -> str:
+        """The bound in words. Below it all centroids cannot become one, but some may coincide."""
+        if math.isinf(self.fuzzifier_bound):
+            return "no m makes all of them one"
+        return f"all become one above m = {self.fuzzifier_bound:.2f}"
+
 
 @dataclass(frozen=True)
 class FuzzyClusters:
@@ -354,8 +361,8 @@ def _warn_if_collapsed(clusters: FuzzyClusters, data: np.ndarray) -> None:
         remedy = f"Take a smaller fuzzifier or at most {found.distinct_centroids} clusters."
     warnings.warn(
         f"Fuzzy c-means left {found.distinct_centroids} distinct centroids of {wanted}: with fuzzifier "
-        f"{clusters.fuzzifier:g} (from {found.fuzzifier_bound:.3g} on, this data leaves one) the membership entropy is "
-        f"{found.membership_entropy:.3f} of 1. {remedy}",
+        f"{clusters.fuzzifier:g} ({found.bound}) the membership entropy is {found.membership_entropy:.3f} of 1. "
+        f"{remedy}",
         CollapsedClustersWarning,
         stacklevel=3,
     )

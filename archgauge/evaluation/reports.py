@@ -1,6 +1,5 @@
 """The tables of the configured experiments and searches: a row for each predictor or strategy."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -153,17 +152,12 @@ def cluster_notes(clusterings: Mapping[str, FuzzyClusters], of_row: Mapping[str,
         notes.append(
             Note(
                 f"Fuzzy clusters {name}: m = {fit.fuzzifier:g}, {found.distinct_centroids} of {len(fit.centroids)} "
-                f"centroids distinct, λ = {found.largest_eigenvalue:.3f} ({_bound(found.fuzzifier_bound)}), entropy of "
+                f"centroids distinct, λ = {found.largest_eigenvalue:.3f} ({found.bound}), entropy of "
                 f"the memberships {found.membership_entropy:.3f} of 1.",
                 row=row,
             )
         )
     return notes
-
-
-def _bound(fuzzifier: float) -> str:
-    """Where all centroids become one; some may coincide below."""
-    return f"all become one above m = {fuzzifier:.2f}" if fuzzifier < math.inf else "no m makes all of them one"
 
 
 def search_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTable:
