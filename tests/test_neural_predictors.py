@@ -171,6 +171,17 @@ def test_seed_decides():
     assert not np.array_equal(one, other)
 
 
+def test_the_search_of_hyperparameters_comes_back_from_impossible_ones():
+    """On labels that have nothing to do with the features its first step may end where no kernel has a factor."""
+    rng = np.random.default_rng(0)
+    distance = gp._distance(*[rng.normal(size=(30, 2))] * 2)
+    value, slope = gp._loss(np.array([0.0, 400.0, -1.0]), distance, rng.normal(size=30))
+    assert value > gp.IMPOSSIBLE
+    assert slope[1] == pytest.approx(400.0)
+    with np.errstate(all="raise"):
+        assert gp._loss(np.array([-400.0, 0.0, -1.0]), distance, np.ones(30))[0] > 0
+
+
 def test_standardiser_ignores_what_does_not_vary():
     features = np.array([[1.0, 5.0, 1e6], [3.0, 5.0, 1e6 + 1]])
     standard = Standardiser.fit(features)

@@ -16,6 +16,9 @@ PRIOR_SD = np.array([0.7, 1.0, 1.0])
 """Normal priors of the logarithms of (length scale, amplitude, noise), for standardised features and targets."""
 
 JITTER = 1e-6
+IMPOSSIBLE = 1e10
+"""The loss of hyperparameters so large that the kernel has no factor in float64."""
+
 CHUNK = 2048
 """Rows that are predicted at a time."""
 
@@ -139,12 +142,16 @@ class MaternGp:
 
 def _loss(logs: np.ndarray, distance: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
     """Negative log posterior of the hyperparameters, up to a constant, and its gradient (3,)."""
-    kernel, by_length = _kernel(distance, logs)
-    factor = _factor(kernel, logs)
+    off = (logs - PRIOR_MEAN) / PRIOR_SD
+    try:
+        with np.errstate(over="raise", invalid="raise"):
+            kernel, by_length = _kernel(distance, logs)
+            factor = _factor(kernel, logs)
+    except (FloatingPointError, np.linalg.LinAlgError):
+        return IMPOSSIBLE + 0.5 * off @ off, off / PRIOR_SD  # the line search steps back
     weights = cho_solve((factor, True), target)
     inverse = dpotri(factor, lower=True)[0]  # the lower triangle; the upper one is zero
     inverse += np.tril(inverse, -1).T
-    off = (logs - PRIOR_MEAN) / PRIOR_SD
     value = 0.5 * target @ weights + np.log(np.diag(factor)).sum() + 0.5 * off @ off
     sensitivity = inverse - np.outer(weights, weights)
     slope = [
