@@ -192,6 +192,12 @@ def test_the_card_is_of_held_out_networks(bundle):
         assert part in text
 
 
+def test_intervals_are_calibrated_on_whole_families(bundle):
+    fold, family = bundle.gauge.fold, bundle.networks.family
+    assert all(len(set(fold[family == name])) == 1 for name in family)
+    assert len(set(fold)) == SETTINGS["folds"]
+
+
 def test_bundles_are_equal_to_the_bit(bundle, saved, ranking, tmp_path):
     loaded = Bundle.load(saved)
     loaded.save(tmp_path / "again")

@@ -52,6 +52,37 @@ def folds(keys: np.ndarray, count: int, seed: int) -> np.ndarray:
     return fold_of[which]
 
 
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Which of n networks are held out together.
+
+    Attributes:
+        fold: (n,) int64.
+        unit: (n,) names. What shares a unit shares a fold, and is resampled as a whole for standard errors.
+    """
+
+    fold: np.ndarray
+    unit: np.ndarray
+
+
+def partitions(group: np.ndarray, family: np.ndarray, settings: Mapping[str, float]) -> dict[str, Partition]:
+    """What must not be separated when n networks are held out.
+
+    "architectures": the networks of a group, which are one architecture with several labels, are in one of `folds`
+    folds. "families": so is a whole family of models. "each_family": every family has a fold of its own.
+
+    Args:
+        group, family: (n,) names.
+        settings: `folds` and `seed`.
+    """
+    count, seed = int(settings["folds"]), int(settings["seed"])
+    return {
+        "architectures": Partition(folds(group, count, seed), group),
+        "families": Partition(folds(family, count, seed), family),
+        "each_family": Partition(np.unique(family, return_inverse=True)[1], family),
+    }
+
+
 Fit = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """From training features (n, C), training accuracies (n,) and new features (N, C) to predicted accuracies (N,)."""
 
@@ -123,12 +154,12 @@ def intervals(
     Args:
         features: (n, F).
         columns: (C,) the features to read.
-        family: (n,) families of models, which calibrate the intervals.
+        family: (n,) families of models; the folds that calibrate the intervals keep each of them together.
         settings: `level`, and `folds` and `seed` of the calibration.
     """
     ends = np.empty((3, len(accuracy_pct)))
     for out in (outer == fold for fold in np.unique(outer)):
-        fold = folds(family[~out], int(settings["folds"]), int(settings["seed"]))
+        fold = folds(family[~out], int(settings["folds"]), int(settings["seed"]))  # as a bundle's own are made
         gauge = Gauge.fit(features[~out], accuracy_pct[~out], columns, fold)
         ends[:, out] = gauge.predict(features[out], settings["level"])
     predicted = Predicted(*ends)

@@ -18,11 +18,11 @@ from archgauge.ranking.assessment import (
     Assessed,
     columns_of,
     coverage,
-    folds,
     forest,
     gaussian_process,
     held_out,
     intervals,
+    partitions,
     scored,
 )
 from archgauge.ranking.bundle import Bundle, Networks
@@ -83,13 +83,13 @@ def make_bundle(graphs: Path, kinds: Path, labels: pa.Table, module: Any, settin
     compared = compare(networks, settings)
     chosen = min(CANDIDATES, key=lambda name: compared[name]["families"]["mae_pct"])
     columns = columns_of(chosen)
-    fold = folds(networks.family, settings["folds"], settings["seed"])
+    fold = partitions(networks.group, networks.family, settings)["families"].fold
     gauge = Gauge.fit(networks.features, networks.accuracy_pct, columns, fold)
     limits = Limits.of(gauge.place(networks.features), networks.family, known.facts, settings["flagged"])
     card = _about(networks, module.DATASHEET, settings) | {
         "predictor": {"name": chosen, "title": CANDIDATES[chosen][0]},
         "compared": compared,
-        **_measured(networks, gauge, limits, settings),
+        **measured(networks, gauge, limits, settings),
     }
     bundle = Bundle(networks, gauge, limits, card)
     return replace(bundle, card=card | {"unlabelled": _flagged(bundle, everything.rows(~labelled))})
@@ -100,12 +100,8 @@ def compare(networks: Networks, settings: Mapping[str, Any]) -> dict[str, dict[s
 
     Architectures are held out in folds of groups; families one by one.
     """
-    n_folds, seed = settings["folds"], settings["seed"]
-    one_family = np.unique(networks.family, return_inverse=True)[1]
-    partitions = {
-        "architectures": (folds(networks.group, n_folds, seed), networks.group),
-        "families": (one_family, networks.family),
-    }
+    apart = partitions(networks.group, networks.family, settings)
+    held = {"architectures": apart["architectures"], "families": apart["each_family"]}
     everything = CANDIDATES["composition_paths"][0].removeprefix("GP on ")
     rows = {name: (title, gaussian_process, columns_of(name)) for name, (title, _) in CANDIDATES.items()}
     rows["forest"] = (f"Random forest on {everything} (compared only)", forest, columns_of("composition_paths"))
@@ -113,8 +109,8 @@ def compare(networks: Networks, settings: Mapping[str, Any]) -> dict[str, dict[s
     return {
         name: {"title": title}
         | {
-            partition: scored(held_out(fit, networks.features[:, columns], true, fold), true, cluster, seed)
-            for partition, (fold, cluster) in partitions.items()
+            what: scored(held_out(fit, networks.features[:, columns], true, by.fold), true, by.unit, settings["seed"])
+            for what, by in held.items()
         }
         for name, (title, fit, columns) in rows.items()
     }
@@ -126,15 +122,16 @@ def _labelled(labels: pa.Table, label: str, arch_id: np.ndarray) -> np.ndarray:
     return np.isin(arch_id, [name for name, found in names if found == label])
 
 
-def _measured(networks: Networks, gauge: Gauge, limits: Limits, settings: Mapping[str, Any]) -> dict[str, Any]:
+def measured(networks: Networks, gauge: Gauge, limits: Limits, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The intervals on networks held out; single families of models; and whether the limit of distance tells errors."""
+    apart = partitions(networks.group, networks.family, settings)
     given = networks.features, networks.accuracy_pct, gauge.columns, networks.family
-    by_group = intervals(*given, folds(networks.group, settings["folds"], settings["seed"]), settings)
-    by_family = intervals(*given, gauge.fold, settings)
+    by_group = intervals(*given, apart["architectures"].fold, settings)
+    by_family = intervals(*given, apart["families"].fold, settings)
     true, seed = networks.accuracy_pct, settings["seed"]
     names = np.unique(networks.family)
     rows = [{"family": str(name)} | _errors(by_family, true, networks.family == name) for name in names]
-    far = to_other_families(gauge.place(networks.features), gauge.fold) > limits.distance
+    far = to_other_families(gauge.place(networks.features), apart["families"].fold) > limits.distance
     return {
         "intervals": {
             "architectures": coverage(by_group, true, networks.group, seed),
