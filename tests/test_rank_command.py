@@ -119,8 +119,9 @@ def test_models_of_all_forms_are_ranked(rank):
         "nearest,",
         "measured",
     ]
-    assert [line.split("  ")[0].split()[0] for line in lines[2:5]] == ["1", "2", "3"]
-    assert any("resnet26" in line for line in lines[2:5])
+    assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "–"]
+    assert any("resnet26" in line for line in lines[2:4])
+    assert "Model !" in lines[4]
     assert "the user's own words" not in done.stdout
     assert "the user's own words" in done.stderr
 
@@ -168,7 +169,7 @@ def test_each_failure_is_one_clear_line(rank, reference, error, message):
     done = rank(reference, "a.py:Model", *IMAGE)
     assert done.exit_code == 1
     assert f"x {reference}: " in done.stdout
-    assert done.stdout.splitlines()[2].split()[:2] == ["1", "Model"]
+    assert done.stdout.splitlines()[2].split()[:2] == ["–", "Model"]
     _, failed = load_all([reference], "1,3,224,224")
     assert "\n" not in failed[reference]
 
@@ -235,6 +236,22 @@ def ranked(name="m", low=40.0, at=50.0, high=60.0, **changes) -> Ranked:
     return Ranked(**values | changes)
 
 
+def unranked(*given, **changes) -> Ranked:
+    return ranked(*given, rank=None, rank_best=None, rank_worst=None, **changes)
+
+
+def test_the_page_shows_apart_what_has_no_rank():
+    rows = (ranked("first", rank_worst=2), ranked("second", rank=2, rank_worst=2), unranked("odd", unlike=("new",)))
+    tree = parsed(Ranking(rows, {}, "label", 0.9, 3).html())
+    first, second, odd = tree.findall(".//tbody/tr")
+    assert [" ".join("".join(row[0].itertext()).split()) for row in (first, second, odd)] == ["1 [1–2]", "2 [1–2]", "–"]
+    assert [row.get("class") for row in (first, second, odd)] == ["", "", "apart"]
+    assert ["".join(row[3].itertext()) for row in (first, odd)] == ["40.0 – 60.0", "(40.0 – 60.0)"]
+    said = " ".join(" ".join(tree.itertext()).split())
+    assert "odd: new." in said
+    assert "Models without a rank (–) are unlike the known networks" in said
+
+
 def test_names_and_reasons_are_escaped():
     evil = "<script>alert('x')</script>&\""
     ranking = Ranking((ranked(evil, unlike=(evil,)),), {evil: evil}, evil, 0.9, 3)
@@ -259,16 +276,19 @@ def test_drawn_intervals_stay_in_the_picture(low, at, high):
 def test_text_of_a_ranking():
     same = (Known("zoo/pytorchcv:resnet18", "resnet", 73.1, 0.0),)
     first = ranked("first", rank_worst=2, macs=4_089_184_256, params=25_557_032, same_as=same)
-    second = ranked(
-        "second", 39.0, 41.0, 44.0, rank=2, rank_best=1, rank_worst=2, macs=999_600, params=999, unlike=("odd",)
-    )
-    lines = str(Ranking((first, second), {"third": "no file"}, "a/label", 0.9, 323)).splitlines()
-    assert lines[2] == "1 [1–2]  first         50.0  40.0 – 60.0   4.09 G  25.6 M  resnet50 77.7"
-    assert lines[3] == "2 [1–2]  second !      41.0  39.0 – 44.0   1.00 M     999  resnet50 77.7"
+    second = ranked("second", 39.0, 41.0, 44.0, rank=2, rank_best=1, rank_worst=2, macs=999_600, params=999)
+    apart = unranked("apart", 90.0, 99.0, 99.9, unlike=("odd",))
+    lines = str(Ranking((first, second, apart), {"third": "no file"}, "a/label", 0.9, 323)).splitlines()
+    assert lines[2] == "1 [1–2]  first        50.0  40.0 – 60.0    4.09 G  25.6 M  resnet50 77.7"
+    assert lines[3] == "2 [1–2]  second       41.0  39.0 – 44.0    1.00 M     999  resnet50 77.7"
+    assert lines[4] == "      –  apart !      99.0  (90.0 – 99.9)       1       2  resnet50 77.7"
     assert "= first is a known network: resnet18 73.1." in lines
-    assert "! second: odd." in lines
+    assert "! apart: odd." in lines
     assert "x third: no file" in lines
-    assert "a/label of 323 known networks" in " ".join(lines)
+    said = " ".join(" ".join(lines).split())
+    assert "a/label of 323 known networks" in said
+    assert "Models without a rank (–) are unlike the known networks: no measurement backs" in said
+    assert "without a rank" not in str(Ranking((first, second), {}, "a/label", 0.9, 323))
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,30 @@ def test_a_strange_model_is_flagged_with_the_reasons(bundle, ranking):
     assert not ranking.ranked[1].unlike
 
 
+def chain() -> nn.Module:
+    """A thousand layers that do nothing much, which no known network resembles."""
+    layers = [nn.Conv2d(3, 32, 3, 2), *(nn.Conv2d(32, 32, 1) for _ in range(1000))]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1000))
+
+
+def test_nonsense_never_stands_before_what_is_known(bundle):
+    """A model that is flagged has no rank, and changes the rank of no other."""
+    usual = {"good": get_model("resnet50"), "fair": get_model("resnet18")}
+    strange = {"chain": chain(), "ten": get_model("resnet152", num_classes=10)}
+    ranking = bundle.rank(strange | usual, IMAGE)
+    assert ranking.ranked[:2] == bundle.rank(usual, IMAGE).ranked
+    assert {row.name for row in ranking.ranked[2:]} == set(strange)
+    for row in ranking.ranked[2:]:
+        assert (row.rank, row.rank_best, row.rank_worst) == (None, None, None)
+        assert row.unlike
+    predicted = {row.name: row.accuracy_pct for row in ranking.ranked}
+    assert predicted["ten"] > predicted["good"]  # or this test would show nothing
+    assert predicted[ranking.ranked[2].name] >= predicted[ranking.ranked[3].name]
+    told = [(row["name"], row["rank"], row["out_of_distribution"]) for row in ranking.document()["ranked"]]
+    assert told[:2] == [("good", 1, False), ("fair", 2, False)]
+    assert {row[1:] for row in told[2:]} == {(None, True)}
+
+
 def test_every_reason_is_said():
     ends = {"macs": (1e9, 2e9), "params": (1e6, 1e6), "input_pixels": (50176.0, 50176.0), "outputs": (1000.0, 1000.0)}
     limits = Limits(1.5, 0.95, ends | {"unknown_share": (0.01, 0.1)})

@@ -114,7 +114,7 @@ class Bundle:
         return bundle
 
     def rank(self, models: "Mapping[str, nn.Module | Graphs]", *inputs: "Tensor") -> Ranking:
-        """Rank models by their predicted accuracy, the best first.
+        """Rank models by their predicted accuracy, the best first; those unlike the known networks stand apart.
 
         Args:
             models: by names of your own; a computation graph may stand for a model.
@@ -142,30 +142,35 @@ class Bundle:
         # One at a time: what a network gets must not depend on its company, not even in the last bit.
         predicted = [self.gauge.predict(one.features, self.card["level"]) for one in described.values()]
         accuracy, low, high = np.concatenate([np.array(one) for one in predicted], axis=1)
-        rank = 1 + (accuracy[None, :] > accuracy[:, None]).sum(axis=1)
-        best, worst = rank_intervals(low, high)
+        distances = [self.distances(one) for one in described.values()]
+        unlike = [
+            self.unlike(one, float(distance.min())) for one, distance in zip(described.values(), distances, strict=True)
+        ]
+        # A guess about a network of an unknown kind must not push measured ones down: it has no rank among them.
+        like = np.flatnonzero([not reasons for reasons in unlike])
+        ranks = dict(zip(like.tolist(), _ranks(accuracy[like], low[like], high[like]), strict=True))
         rows = []
         for at, (name, one) in enumerate(described.items()):
-            distance = self.distances(one)
+            rank, best, worst = ranks.get(at, (None, None, None))
             rows.append(
                 Ranked(
                     name=name,
-                    rank=int(rank[at]),
-                    rank_best=int(best[at]),
-                    rank_worst=int(worst[at]),
+                    rank=rank,
+                    rank_best=best,
+                    rank_worst=worst,
                     accuracy_pct=float(accuracy[at]),
                     low_pct=float(low[at]),
                     high_pct=float(high[at]),
                     macs=int(one.fact("macs")[0]),
                     params=int(one.fact("params")[0]),
-                    nearest=self._nearest(distance),
+                    nearest=self._nearest(distances[at]),
                     same_as=tuple(
                         self._known(row) for row in np.flatnonzero(self.networks.live_hash == one.live_hash[0])
                     ),
-                    unlike=self.unlike(one, float(distance.min())),
+                    unlike=unlike[at],
                 )
             )
-        return tuple(sorted(rows, key=lambda row: (row.rank, row.name)))
+        return tuple(sorted(rows, key=lambda row: (bool(row.unlike), -row.accuracy_pct, row.name)))
 
     def unlike(self, described: Description, distance: float) -> tuple[str, ...]:
         """Why one network, at a distance from its nearest known one, is unlike the known ones."""
@@ -186,6 +191,13 @@ class Bundle:
     def _known(self, row: int | np.integer, distance: float = 0.0) -> Known:
         accuracy = float(self.networks.accuracy_pct[row])
         return Known(str(self.networks.arch_id[row]), str(self.networks.family[row]), accuracy, distance)
+
+
+def _ranks(accuracy: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[tuple[int, int, int]]:
+    """Rank, and the best and the worst that the intervals allow, of each of (M,) predictions."""
+    rank = 1 + (accuracy[None, :] > accuracy[:, None]).sum(axis=1)
+    best, worst = rank_intervals(low, high)
+    return list(zip(rank.tolist(), best.tolist(), worst.tolist(), strict=True))
 
 
 def _traced(model: "nn.Module", *inputs: "Tensor") -> Graphs:

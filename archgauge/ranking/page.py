@@ -3,6 +3,7 @@
 from html import escape
 from typing import TYPE_CHECKING
 
+from archgauge.ranking.text import APART, interval, rank
 from archgauge.ranking.units import short, units
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _STYLE = """
 .archgauge svg { display: block; }
 .archgauge .rail { stroke: var(--line); } .archgauge .span { stroke: var(--mark); stroke-width: 7; opacity: .45; }
 .archgauge .dot { fill: var(--mark); }
+.archgauge .apart .span { stroke-dasharray: 3 5; } .archgauge .apart .dot { fill: var(--soft); }
 .archgauge .axis { fill: var(--soft); font-size: 11px; }
 """
 
@@ -62,6 +64,8 @@ def table(ranking: "Ranking") -> str:
         f"level {ranking.level:.0%}; MACs of one sample. In brackets the ranks that the intervals allow. Training is "
         "not seen: it moves real accuracies."
     )
+    if any(row.unlike for row in ranking.ranked):
+        told += f" {APART}"
     listed = f"<ul>{''.join(notes)}</ul>" if notes else ""
     return f'<div class="archgauge"><style>{_STYLE}</style>{heading}{rows}{listed}<p class="soft">{told}</p></div>'
 
@@ -75,9 +79,9 @@ def _header(ranking: "Ranking") -> str:
         f'<text class="axis" x="{_PLOT}" y="12" text-anchor="end">{high:.0f} %</text></svg>'
     )
     number = '<th class="number">'
-    interval = f"{ranking.level:.0%} interval"
+    level = f"{ranking.level:.0%} interval"
     return (
-        f"<thead><tr><th>Rank</th><th>Model</th>{number}Accuracy</th><th>{interval}</th><th>{axis}</th>"
+        f"<thead><tr><th>Rank</th><th>Model</th>{number}Accuracy</th><th>{level}</th><th>{axis}</th>"
         f"{number}MACs</th>{number}Parameters</th><th>Nearest known networks, measured</th></tr></thead>"
     )
 
@@ -88,12 +92,14 @@ def _rows(ranking: "Ranking") -> str:
 
 
 def _row(row: "Ranked", low: float, high: float) -> str:
-    span = f' <span class="soft">[{row.rank_best}–{row.rank_worst}]</span>' if row.rank_best < row.rank_worst else ""
+    place, _, span = rank(row).partition(" ")
+    apart = "apart" if row.unlike else ""
     warning = ' <span class="warn" title="unlike the known networks">⚠</span>' if row.unlike else ""
     number = '<td class="number">'
     return (
-        f"<tr><td>{row.rank}{span}</td><td>{escape(row.name)}{warning}</td>{number}<b>{row.accuracy_pct:.1f}</b></td>"
-        f"<td>{row.low_pct:.1f} – {row.high_pct:.1f}</td><td>{_interval(row, low, high)}</td>"
+        f'<tr class="{apart}"><td>{place} <span class="soft">{span}</span></td>'
+        f"<td>{escape(row.name)}{warning}</td>{number}<b>{row.accuracy_pct:.1f}</b></td>"
+        f"<td>{interval(row)}</td><td>{_interval(row, low, high)}</td>"
         f"{number}{units(row.macs)}</td>{number}{units(row.params)}</td>"
         f'<td class="soft known">{_measured(row.nearest)}</td></tr>'
     )

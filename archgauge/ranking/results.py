@@ -31,10 +31,11 @@ class Ranked:
 
     Attributes:
         name: the reader's own.
-        rank: by predicted accuracy; 1 is the best, and equal ones share the best of their ranks.
-        rank_best, rank_worst: what the intervals allow.
+        rank: by predicted accuracy among the models that are like the known networks; 1 is the best, and equal ones
+            share the best of their ranks. None where the model is unlike them.
+        rank_best, rank_worst: what the intervals allow; None where there is no rank.
         accuracy_pct: predicted.
-        low_pct, high_pct: the ends of its interval.
+        low_pct, high_pct: the ends of its interval, which no measurement backs where the model has no rank.
         macs, params: multiply-adds of one sample, trainable parameters of the forward path.
         nearest: the nearest known networks, one of each architecture, the nearest first.
         same_as: known networks with the same live graph.
@@ -42,9 +43,9 @@ class Ranked:
     """
 
     name: str
-    rank: int
-    rank_best: int
-    rank_worst: int
+    rank: int | None
+    rank_best: int | None
+    rank_worst: int | None
     accuracy_pct: float
     low_pct: float
     high_pct: float
@@ -60,7 +61,7 @@ class Ranking:
     """A ranking of models; it prints as a table.
 
     Attributes:
-        ranked: the best first.
+        ranked: those like the known networks, the best first; then the others, the best predicted first.
         failed: why a model has no rank, by its name.
         label: what is predicted, by the name of the label that was learnt.
         level: of the intervals, in (0, 1).

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from archgauge.ranking.results import Known, Ranked, Ranking
 
 WIDTH = 110
+APART = (
+    "Models without a rank (–) are unlike the known networks: no measurement backs what is predicted for them, nor the "
+    "intervals in parentheses."
+)
 _RIGHT = frozenset((0, 2, 4, 5))
 """Columns whose entries stand at the right."""
 
@@ -28,6 +32,8 @@ def text(ranking: "Ranking") -> str:
             _wrapped(
                 f"Accuracy in %, as the label {ranking.label} of {ranking.known} known networks; MACs of one sample. "
                 "In brackets the ranks that the intervals allow. Training is not seen: it moves real accuracies."
+                + f" {APART}"
+                * any(row.unlike for row in ranking.ranked)
             )
         )
     return "\n\n".join(part for part in parts if part)
@@ -47,16 +53,28 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cells(row: "Ranked") -> tuple[str, ...]:
-    span = f" [{row.rank_best}–{row.rank_worst}]" if row.rank_best < row.rank_worst else ""
     return (
-        f"{row.rank}{span}",
+        rank(row),
         row.name + " !" * bool(row.unlike),
         f"{row.accuracy_pct:.1f}",
-        f"{row.low_pct:.1f} – {row.high_pct:.1f}",
+        interval(row),
         units(row.macs),
         units(row.params),
         ", ".join(map(measured, row.nearest)),
     )
+
+
+def rank(row: "Ranked") -> str:
+    """A rank and the ranks that the intervals allow: "2 [1–3]"; a dash for a model that stands apart."""
+    if row.rank is None:
+        return "–"
+    return f"{row.rank}" if row.rank_best == row.rank_worst else f"{row.rank} [{row.rank_best}–{row.rank_worst}]"
+
+
+def interval(row: "Ranked") -> str:
+    """An interval, "75.6 – 78.3", in parentheses where nothing backs it."""
+    ends = f"{row.low_pct:.1f} – {row.high_pct:.1f}"
+    return ends if row.rank is not None else f"({ends})"
 
 
 def _notes(row: "Ranked") -> list[str]:
