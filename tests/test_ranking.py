@@ -216,6 +216,27 @@ def test_the_card_is_of_held_out_networks(bundle):
         assert part in text
 
 
+def test_the_card_shows_every_family_alone_or_with_the_others(bundle):
+    """The table's rows are all networks: their means, weighed by size, are those of the whole."""
+    text = card_text(bundle.card).partition("## Families of models")[2].partition("##")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")][2:]
+    names, sizes = [row[0] for row in rows], np.array([int(row[1]) for row in rows])
+    few = [row for row in bundle.card["families"] if row["networks"] < 3]
+    assert names[-1] == f"others ({len(few)})"
+    assert set(names[:-1]) == {row["family"] for row in bundle.card["families"]} - {row["family"] for row in few}
+    assert sizes.sum() == bundle.card["networks"]
+    near, far = (bundle.card["by_distance"][side] for side in ("near", "far"))
+    for column, key, scale in ((2, "mae_pct", 1), (3, "bias_pct", 1), (4, "coverage", 100)):
+        shown = np.array([float(row[column].rstrip("%")) for row in rows])
+        pooled = sum(side["networks"] * (side[key] or 0) for side in (near, far)) / sizes.sum()
+        assert sizes @ shown / sizes.sum() == pytest.approx(scale * pooled, abs=0.006 * scale), key
+
+
+def test_a_card_without_small_families_has_no_pooled_row(bundle):
+    large = [row for row in bundle.card["families"] if row["networks"] >= 3]
+    assert "| others" not in card_text(bundle.card | {"families": large})
+
+
 def test_intervals_are_calibrated_on_whole_families(bundle):
     fold, family = bundle.gauge.fold, bundle.networks.family
     assert all(len(set(fold[family == name])) == 1 for name in family)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 LEAST_NETWORKS = 3
-"""Families of models with fewer networks are left to the JSON."""
+"""Families of models with fewer networks are shown together."""
 
 
 def card_text(card: Mapping[str, Any]) -> str:
@@ -35,11 +35,11 @@ def card_text(card: Mapping[str, Any]) -> str:
             ("family", "networks", "MAE", "bias", "interval holds"),
             (
                 (row["family"], str(row["networks"]), *(f"{row[key]:{form}}" for key, form in _FAMILY))
-                for row in card["families"]
-                if row["networks"] >= LEAST_NETWORKS
+                for row in _families(card["families"])
             ),
         ),
-        "Left out together with some others, in folds; bias is predicted less measured, in points.",
+        "Left out together with some others, in folds; bias is predicted less measured, in points. The "
+        f"families of fewer than {LEAST_NETWORKS} networks share the last row; `--card --json` has each.",
         *_by_distance(card["by_distance"]),
         "## What it is not good for",
         "\n".join(f"- {sentence}" for sentence in card["limits"]),
@@ -54,6 +54,15 @@ def card_text(card: Mapping[str, Any]) -> str:
 
 
 _FAMILY = (("mae_pct", ".2f"), ("bias_pct", "+.2f"), ("coverage", ".0%"))
+
+
+def _families(families: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows of families, those of few networks pooled in the last one: means over their networks."""
+    few = [row for row in families if row["networks"] < LEAST_NETWORKS]
+    networks = sum(row["networks"] for row in few)
+    pooled = {key: sum(row["networks"] * row[key] for row in few) / networks for key, _ in _FAMILY} if few else {}
+    others = [{"family": f"others ({len(few)})", "networks": networks, **pooled}] if few else []
+    return [row for row in families if row["networks"] >= LEAST_NETWORKS] + others
 
 
 def _by_distance(split: Mapping[str, Any]) -> list[str]:
