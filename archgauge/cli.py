@@ -36,7 +36,9 @@ def where() -> None:
 @click.option("--input", "shape", metavar="SHAPE", help="Shape of the input, batch axis first: 1,3,224,224.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="What ranks.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write an HTML page, too.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTML page, too."
+)
 @click.option("--card", is_flag=True, help="Print the bundle's model card.")
 @click.pass_context
 def rank(
@@ -65,6 +67,8 @@ def rank(
 
     if not models and not card:
         raise click.UsageError("Name at least one model, or ask for the --card.")
+    if html is not None and not html.absolute().parent.is_dir():  # said before the work, and never made in silence
+        raise click.UsageError(f"--html {html}: there is no folder {html.parent}. Make it, or name another.")
     try:
         gauge = Bundle.load(bundle)
     except ArchgaugeError as error:

@@ -229,6 +229,18 @@ def test_the_page_is_well_formed_and_needs_nothing_else(rank, folder):
     assert "a.py:Fails" in " ".join(tree.itertext())
 
 
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [("none/page.html", "--html none/page.html: there is no folder none. Make it, or name"), (".", "is a directory")],
+)
+def test_a_page_goes_into_a_folder_that_is_there(rank, folder, page, message):
+    done = rank("a.py:Model", "--html", page, *IMAGE)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+    assert not done.stdout
+    assert not (folder / "none").exists()
+
+
 def ranked(name="m", low=40.0, at=50.0, high=60.0, **changes) -> Ranked:
     known = (Known("zoo/pytorchcv:resnet50", "resnet", 77.7, 0.1),)
     values = {"name": name, "rank": 1, "rank_best": 1, "rank_worst": 1, "accuracy_pct": at, "low_pct": low}
