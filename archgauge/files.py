@@ -1,9 +1,9 @@
-"""Writing files so that a half-written one is never taken for whole."""
+"""Files: written so that a half-written one is never taken for whole, and found where a download left them."""
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +34,17 @@ def sha256(path: str | Path) -> str:
     """Return the hexadecimal SHA-256 of a file's content."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def published_file(given: Sequence[Path]) -> Path | None:
+    """What a family's reader is called with.
+
+    Args:
+        given: a file or folder, the sign of a finished download, or nothing where the source finds it itself.
+    """
+    if given and given[0].suffix == ".ready":
+        return given[0].with_suffix("")
+    return given[0] if given else None
 
 
 def _umask() -> int:

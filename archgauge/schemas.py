@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -118,6 +119,12 @@ METRICS = pa.schema(
         ("backend", _name),
     ]
 )
+
+
+def architectures(family: str, arch_ids: Sequence[str], specs: Sequence[str]) -> pa.Table:
+    """ARCHITECTURES rows of one family."""
+    column = pa.DictionaryArray.from_arrays(np.zeros(len(specs), np.int32), [family])
+    return pa.table([pa.array(arch_ids, pa.string()), column, pa.array(specs, pa.string())], schema=ARCHITECTURES)
 
 
 def write_table(path: str | Path, batches: pa.Table | Iterable[pa.Table], schema: pa.Schema) -> None:

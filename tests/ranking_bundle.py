@@ -5,7 +5,6 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from archgauge.families import zoo
-from archgauge.families._common import architectures
 from archgauge.graphs.tables import convert
 
 KNOWN = [
@@ -24,7 +23,7 @@ SETTINGS = {"label": "imagenet/top1+pytorchcv", "level": 0.9, "flagged": 0.95, "
 
 def tables(folder: Path, names: list[str]) -> tuple[Path, Path]:
     """GRAPHS and KINDS of networks of pytorchcv."""
-    from archgauge.schemas import ARCHITECTURES, write_table
+    from archgauge.schemas import ARCHITECTURES, architectures, write_table
 
     specs = [f"pytorchcv:{name}" for name in names]
     write_table(folder / "architectures", architectures("zoo", [zoo.arch_id(s) for s in specs], specs), ARCHITECTURES)

@@ -36,14 +36,14 @@ DOORS = {
 """The only modules that may import a library."""
 
 
-def imports() -> list[tuple[str, str]]:
+def imports(folder: Path = PACKAGE) -> list[tuple[str, str]]:
     found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
-                found += [(str(path.relative_to(PACKAGE)), alias.name) for alias in node.names]
+                found += [(str(path.relative_to(folder)), alias.name) for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
-                found += [(str(path.relative_to(PACKAGE)), f"{node.module}.{alias.name}") for alias in node.names]
+                found += [(str(path.relative_to(folder)), f"{node.module}.{alias.name}") for alias in node.names]
     return found
 
 
@@ -53,6 +53,17 @@ def test_rooms_import_downwards_only():
         room, parts = importer.split("/")[0], imported.split(".")
         other = parts[1] if parts[0] == "archgauge" and len(parts) > 1 else ""
         if room in ROOMS and other in ROOMS and other != room and ROOMS[other] >= ROOMS[room]:
+            wrong.append(f"{importer} imports {imported}")
+    assert wrong == []
+
+
+def test_a_private_module_is_imported_by_its_own_package_only():
+    """`a/_b.py` may be imported within `a`; scripts and other rooms use what is public."""
+    wrong = []
+    for importer, imported in [*imports(), *imports(PACKAGE.parent / "workflow_scripts")]:
+        package, parts = importer.split("/")[:-1], imported.split(".")
+        private = [at for at, part in enumerate(parts) if part.startswith("_")]
+        if parts[0] == "archgauge" and private and parts[1 : private[0]] != package:
             wrong.append(f"{importer} imports {imported}")
     assert wrong == []
 

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from archgauge.predictors._matern_gp import JITTER, MaternGp, PercentGp, error_logs
+from archgauge.predictors.matern_gp import JITTER, MaternGp, PercentGp, error_logs
 from archgauge.ranking.assessment import folds
 from archgauge.ranking.conformal import cv_plus, rank_intervals, scores
 from archgauge.ranking.gauge import Gauge

@@ -19,8 +19,7 @@ from archgauge.evaluation.figures import histograms
 from archgauge.evaluation.published import published
 from archgauge.evaluation.splits import division
 from archgauge.families import mnasnet, nb201
-from archgauge.families._common import architectures
-from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, SPLITS, read_table, write_table
+from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, SPLITS, architectures, read_table, write_table
 
 SCRIPTS = Path(__file__).parents[1] / "workflow_scripts"
 ABOUT = {"title": "Toy", "space": "Four toys.", "labels": "Measured twice.", "licence": "MIT.", "citation": "Me, 2026."}

@@ -15,11 +15,11 @@ from torch.nn.functional import mse_loss
 
 from archgauge.errors import PredictorError
 from archgauge.nn.heads import mlp
-from archgauge.predictors import _matern_gp as gp
 from archgauge.predictors import embedding_gp, fuzzy_ensemble, graph_gp, k_gnn, regressor, structural_gp
-from archgauge.predictors._matern_gp import error_logs
-from archgauge.predictors._neural import Target, minimise, predicted
+from archgauge.predictors import matern_gp as gp
 from archgauge.predictors._standardiser import Standardiser
+from archgauge.predictors.matern_gp import error_logs
+from archgauge.predictors.neural import Target, minimise, predicted
 from archgauge.predictors.population import Population
 
 

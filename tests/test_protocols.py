@@ -11,10 +11,9 @@ import pytest
 from archgauge.evaluation.protocols import few_label, zero_shot
 from archgauge.evaluation.splits import division, few_label_split
 from archgauge.families import hiaml, nb201
-from archgauge.families._common import architectures
 from archgauge.graphs.tables import convert
 from archgauge.predictors.population import Population
-from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, METRICS, SPLITS, read_table, write_table
+from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, METRICS, SPLITS, architectures, read_table, write_table
 
 N, SIZES = 40, [(5, 3), (12, 2)]
 RNG = np.random.default_rng(0)

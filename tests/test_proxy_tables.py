@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
+from archgauge import schemas
 from archgauge.errors import PredictorError, TableError
 from archgauge.evaluation.labels import counted
 from archgauge.evaluation.proxy_inputs import accuracy_labels, correlations, published_costs
@@ -141,7 +142,7 @@ def test_scores_are_found_by_architecture_and_batch():
 
 def architectures(n: int) -> pa.Table:
     ids = [f"x/{i}" for i in range(n)]
-    return _common.architectures("x", ids, ids)
+    return schemas.architectures("x", ids, ids)
 
 
 def test_a_sample_is_of_the_seed_and_of_what_is_known():

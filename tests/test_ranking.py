@@ -199,7 +199,7 @@ def test_the_card_is_of_held_out_networks(bundle):
     )
     assert card["predictor"]["name"] == best
     # A second implementation of the row "macs", families left out one by one.
-    from archgauge.predictors._matern_gp import PercentGp, percent
+    from archgauge.predictors.matern_gp import PercentGp, percent
 
     networks = bundle.networks
     log_macs = networks.features[:, :1]

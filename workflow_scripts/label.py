@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from archgauge import job
-from archgauge.families._common import published_file
+from archgauge.files import published_file
 from archgauge.schemas import LABELS, write_table
 
 

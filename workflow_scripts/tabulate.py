@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from archgauge import job
 from archgauge.errors import ConfigError
-from archgauge.families._common import architectures as rows_of
-from archgauge.families._common import published_file
+from archgauge.files import published_file
 from archgauge.schemas import ARCHITECTURES, write_table
+from archgauge.schemas import architectures as rows_of
 
 
 def main(

@@ -6,7 +6,7 @@ What the paper leaves open, and our choice:
   standardised by the mean and spread of its own scores of architectures that are known before the target is looked at:
   the source's first validation set for a zero-shot score, the fine-tuning samples for a fine-tuned one. Never by the
   evaluated population: one network alone gets the same score as in company.
-- *Classifiers of pairs.* Their ranks depend on the company; see `archgauge.predictors._pairwise.Pairwise.score` for the
+- *Classifiers of pairs.* Their ranks depend on the company; see `archgauge.predictors.neural.Ranker` for the
   score that stands in for them.
 - *FLOPs.* log(1 + MACs), the score of `archgauge.predictors.macs`: one large network does not stretch the scale.
 - *Members without a Kendall correlation.* One that scores all fine-tuning samples alike gets the weight of tau = 0.

@@ -23,7 +23,7 @@ class SourceModel:
         seed: of its training.
         spearman: rank correlation on the second validation set of the source, by which a seed is chosen.
         scores: (V,) float64, its scores of the first validation set: their mean and spread are its scale.
-        state: what `archgauge.predictors._neural.Neural.restore` needs; None for a predictor that carries nothing
+        state: what `archgauge.predictors.neural.Neural.restore` needs; None for a predictor that carries nothing
             over, such as MACs.
     """
 

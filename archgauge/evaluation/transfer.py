@@ -17,8 +17,7 @@ from archgauge.evaluation.metrics import spearman
 from archgauge.evaluation.protocols import named_tasks, prediction_rows, swept
 from archgauge.evaluation.source_models import SourceModel
 from archgauge.evaluation.splits import division, rows_of_role
-from archgauge.predictors._neural import Neural
-from archgauge.predictors._pairwise import Pairwise
+from archgauge.predictors.neural import Neural, Ranker
 from archgauge.predictors.population import Population
 from archgauge.schemas import PREDICTIONS, SCORES
 
@@ -148,9 +147,9 @@ def ensemble(
 
 
 def scored(predictor: Any, population: Population, run: Mapping[str, Any]) -> pa.Table:
-    """SCORES of a run. The score is the prediction itself, but for classifiers of pairs, which predict ranks."""
+    """SCORES of a run. The score is the prediction itself, but for predictors of ranks, which depend on the company."""
     predicted = predictor.predict(population)
-    score = predictor.score(population) if isinstance(predictor, Pairwise) else predicted
+    score = predictor.score(population) if isinstance(predictor, Ranker) else predicted
     rows = prediction_rows(population.arch_id, predicted, run)
     return rows.append_column("score", pa.array(score)).cast(SCORES)
 

@@ -12,13 +12,7 @@ import pyarrow.compute as pc
 from archgauge.errors import ConfigError, SpecError, TableError
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import Kind
-from archgauge.schemas import ARCHITECTURES, LABELS
-
-
-def architectures(family: str, arch_ids: Sequence[str], specs: Sequence[str]) -> pa.Table:
-    """ARCHITECTURES rows of one family."""
-    column = pa.DictionaryArray.from_arrays(np.zeros(len(specs), np.int32), [family])
-    return pa.table([pa.array(arch_ids, pa.string()), column, pa.array(specs, pa.string())], schema=ARCHITECTURES)
+from archgauge.schemas import LABELS, architectures
 
 
 @dataclass(frozen=True)
@@ -137,17 +131,6 @@ def bad_spec(family: str, spec: object, expected: str) -> SpecError:
         got=repr(spec),
         remedy=f"archgauge/families/{family}.py says what a spec looks like.",
     )
-
-
-def published_file(given: Sequence[Path]) -> Path | None:
-    """What a family's reader is called with.
-
-    Args:
-        given: a file or folder, the sign of a finished download, or nothing where the source finds it itself.
-    """
-    if given and given[0].suffix == ".ready":
-        return given[0].with_suffix("")
-    return given[0] if given else None
 
 
 def labels(rows: Iterable[tuple[str, str, float | None, str]], path: Path) -> pa.Table:

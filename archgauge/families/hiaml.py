@@ -25,6 +25,7 @@ from archgauge.families._gennape_blocks import IMAGE_PIXELS, classifier, conv_bn
 from archgauge.graphs.builder import GraphBuilder, Value
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import KindTable
+from archgauge.schemas import architectures
 
 FAMILY = "hiaml"
 BLOCKS = ("z", "a22", "b23", "j30", "g30", "r30", "l20", "t20", "t31", "src0", "src1", "src3", "src7", "src8")
@@ -62,7 +63,7 @@ def arch_id(spec: str) -> str:
 def enumerate_specs() -> pa.Table:
     """All 38,416 networks in the authors' order (schema ARCHITECTURES)."""
     specs = ["-".join(blocks) for blocks in itertools.product(BLOCKS, repeat=len(STAGES))]
-    return _common.architectures(FAMILY, [f"{FAMILY}/{spec}" for spec in specs], specs)
+    return architectures(FAMILY, [f"{FAMILY}/{spec}" for spec in specs], specs)
 
 
 def sample(n: int, rng: np.random.Generator) -> list[str]:

@@ -34,10 +34,11 @@ import pyarrow.parquet as pq
 
 from archgauge.download import Remote
 from archgauge.errors import ArchgaugeError, TableError
-from archgauge.families._common import architectures, bad_spec, labels
+from archgauge.families._common import bad_spec, labels
 from archgauge.families._table_code import SHAPES, broken, sha256, shapes_in, traced, unchanged
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import KindTable
+from archgauge.schemas import architectures
 
 FAMILY = "table"
 SOURCES = ("family", "spec", "onnx", "module", "input")

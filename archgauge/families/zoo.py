@@ -37,7 +37,7 @@ import pyarrow as pa
 
 from archgauge.download import Remote
 from archgauge.errors import ConfigError
-from archgauge.families._common import architectures, bad_spec, labels
+from archgauge.families._common import bad_spec, labels
 from archgauge.families._zoo_packages import (
     StoredModel,
     classifiers,
@@ -48,6 +48,7 @@ from archgauge.families._zoo_packages import (
 )
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import KindTable
+from archgauge.schemas import architectures
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from archgauge.predictors._neural import Neural, State, Target, built, predicted
 from archgauge.predictors._standardiser import Standardiser
+from archgauge.predictors.neural import Neural, State, Target, built, predicted
 from archgauge.predictors.population import Population, column
 
 

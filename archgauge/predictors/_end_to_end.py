@@ -15,7 +15,7 @@ from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.features import gennape
 from archgauge.graphs.operations import Kind
 from archgauge.nn.heads import initialise, mlp
-from archgauge.predictors._neural import Neural, State, Target, built
+from archgauge.predictors.neural import Neural, State, Target, built
 from archgauge.predictors.population import Population, column
 
 WIDTH = 32

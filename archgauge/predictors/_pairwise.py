@@ -26,8 +26,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from archgauge.nn.pairwise import PairwiseClassifier
 from archgauge.predictors._merge_sort import merge_sort
-from archgauge.predictors._neural import PREDICT_ROWS, Neural, State, built
 from archgauge.predictors._standardiser import Standardiser
+from archgauge.predictors.neural import PREDICT_ROWS, Neural, Ranker, State, built
 from archgauge.predictors.population import Population, column
 
 HIDDEN = (128, 128, 128, 128)
@@ -37,7 +37,7 @@ ANCHORS = 64
 """Architectures that a score compares with: the first of the rows last trained on, which come in random order."""
 
 
-class Pairwise(Neural):
+class Pairwise(Neural, Ranker):
     """A classifier of pairs of embeddings, which are standardised by the training rows.
 
     Args:

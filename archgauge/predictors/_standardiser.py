@@ -41,6 +41,10 @@ class Standardiser:
         """What `state` was taken of."""
         return cls(**{name: values.numpy() for name, values in state.items()})
 
+    def unseen(self, features: np.ndarray) -> np.ndarray:
+        """(F,) bool: where one row (F,) differs from all training rows in a feature that is the same in all of them."""
+        return ~self.varying & ~np.isclose(features, self.centre, rtol=LEAST_SPREAD, atol=LEAST_SPREAD)
+
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """(N, F) -> (N, F) float64."""
         return np.where(self.varying, (features - self.centre) / np.where(self.varying, self.spread, 1.0), 0.0)

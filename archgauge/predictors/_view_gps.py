@@ -4,12 +4,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from archgauge.predictors._matern_gp import PercentGp, percent
+from archgauge.predictors.matern_gp import PercentGp, percent
 from archgauge.predictors.population import Population, column, training_labels
 
 
 class ViewGps:
-    """The mean of `archgauge.predictors._matern_gp` on each of the columns that the class needs.
+    """The mean of `archgauge.predictors.matern_gp` on each of the columns that the class needs.
 
     The mean is taken on the scale that all learn, -log(101 - accuracy). One process on joined columns lets the wider
     one drown the others.

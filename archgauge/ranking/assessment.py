@@ -7,7 +7,7 @@ import numpy as np
 
 from archgauge.evaluation.metrics import mae, spearman
 from archgauge.graphs.composition import COMPOSITION
-from archgauge.predictors._matern_gp import PercentGp, error_logs, percent
+from archgauge.predictors.matern_gp import PercentGp, error_logs, percent
 from archgauge.ranking.conformal import rank_intervals
 from archgauge.ranking.description import NAMES
 from archgauge.ranking.gauge import Gauge, Predicted

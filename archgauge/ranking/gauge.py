@@ -6,8 +6,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from archgauge.predictors._matern_gp import PercentGp, error_logs, percent
-from archgauge.predictors._standardiser import LEAST_SPREAD
+from archgauge.predictors.matern_gp import PercentGp, error_logs, percent
 from archgauge.ranking.conformal import cv_plus, scores
 from archgauge.ranking.description import NAMES
 
@@ -80,8 +79,7 @@ class Gauge:
 
     def unseen(self, features: np.ndarray) -> list[str]:
         """The features of one network (1, F) that all known ones share and it does not."""
-        read, standard = features[0, self.columns], self.model.standard_
-        new = ~standard.varying & ~np.isclose(read, standard.centre, rtol=LEAST_SPREAD, atol=LEAST_SPREAD)
+        new = self.model.standard_.unseen(features[0, self.columns])
         return [NAMES[column] for column in self.columns[new]]
 
     def state(self) -> dict[str, np.ndarray]:

@@ -130,6 +130,14 @@ class Neural(ABC):
         return type(self).__module__.rpartition(".")[2]
 
 
+class Ranker(ABC):
+    """A predictor whose predictions are ranks among those that are predicted together."""
+
+    @abstractmethod
+    def score(self, population: Population) -> np.ndarray:
+        """Score each architecture whoever else is there: (N,) float64, higher is better."""
+
+
 @dataclass(frozen=True)
 class Target:
     """Between accuracies and what a network learns: y = Z(A / d), with Z the standardisation of the training labels.

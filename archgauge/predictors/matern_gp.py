@@ -48,7 +48,7 @@ class PercentGp:
         if accuracy_pct.max() > 100:
             raise PredictorError(
                 "the labels to learn from",
-                where="_matern_gp",
+                where="matern_gp",
                 expected="accuracies in percent",
                 got=accuracy_pct.max(),
                 remedy="Choose a label whose unit is percent.",
