@@ -1,6 +1,5 @@
 """GENNAPE's graph encoder: a k-GNN beside a Transformer, each averaged over the nodes, concatenated (supplement)."""
 
-import pickle
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,12 +11,12 @@ from torch import Tensor, nn
 
 from archgauge.encoders.node_embedding import NodeEmbedding
 from archgauge.errors import ConfigError, FormatError
-from archgauge.files import whole_file
 from archgauge.graphs import features as feature_sets
 from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.features import NodeFeatures
 from archgauge.graphs.operations import Kind
 from archgauge.nn.attention import TransformerLayer, tokens_of
+from archgauge.nn.checkpoint import read_checkpoint, write_checkpoint
 from archgauge.nn.graph_conv import KGnn
 from archgauge.nn.heads import initialise
 from archgauge.nn.message_passing import backend
@@ -174,22 +173,22 @@ class GraphEncoder(nn.Module):
     def save(self, path: str | Path) -> None:
         """Write the configuration, the names of the features and the weights to one file."""
         content = {
-            "format": _FORMAT,
             "config": asdict(self.config),
             "feature_names": list(_features_of(self.config, []).names),
             "state": self.state_dict(),
         }
-        with whole_file(path) as temporary:
-            torch.save(content, temporary)
+        write_checkpoint(path, _FORMAT, content)
 
     @classmethod
     def load(cls, path: str | Path, message_backend: str = "torch") -> Self:
         """Rebuild an encoder, on the CPU, from what `save` wrote.
 
         Raises:
-            FormatError: when the file is damaged, is something else, or was trained on features of another meaning.
+            FormatError: when the file is missing, damaged or something else, or was trained on features of another
+                meaning.
         """
-        content = _read_checkpoint(path)
+        remedy = "Delete the file and train the encoder again."
+        content = read_checkpoint(path, _FORMAT, what="the checkpoint of a graph encoder", remedy=remedy)
         config = GraphEncoderConfig(**content["config"])
         names = list(_features_of(config, []).names)
         if names != content["feature_names"]:
@@ -207,23 +206,3 @@ class GraphEncoder(nn.Module):
 
 def _features_of(config: GraphEncoderConfig, kinds: Iterable[Kind]) -> NodeFeatures:
     return FEATURES[config.features](kinds)
-
-
-def _read_checkpoint(path: str | Path) -> dict:
-    """The content of a checkpoint; only tensors and plain values are ever loaded."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found = content["format"]
-    except FileNotFoundError:
-        raise
-    except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        found = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    if found != _FORMAT:
-        raise FormatError(
-            "the checkpoint of a graph encoder",
-            where=path,
-            expected=f"a file that says {_FORMAT!r}",
-            got=found,
-            remedy="Delete the file and train the encoder again.",
-        )
-    return content

@@ -1,6 +1,5 @@
 """Files of predictors that were trained on a source family and wait for a target."""
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from archgauge.errors import FormatError
-from archgauge.files import whole_file
+from archgauge.nn.checkpoint import read_checkpoint, write_checkpoint
 
 _FORMAT = "archgauge source model 1"
 
@@ -42,37 +40,15 @@ def transferred(models: Sequence[SourceModel], which: Literal["best", "every"]) 
 
 def save_model(path: str | Path, model: SourceModel) -> None:
     """Write a model as tensors and plain values, whole or not at all."""
-    content = {"format": _FORMAT, **vars(model), "scores": torch.tensor(model.scores)}
-    with whole_file(path) as temporary:
-        torch.save(content, temporary)
+    write_checkpoint(path, _FORMAT, vars(model) | {"scores": torch.tensor(model.scores)})
 
 
 def load_model(path: str | Path) -> SourceModel:
-    """Read a model back; only tensors and plain values are ever loaded.
+    """Read a model back.
 
     Raises:
         FormatError: when the file is missing, damaged or something else.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found = content.pop("format")
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        pickle.UnpicklingError,
-    ) as error:
-        found = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    if found != _FORMAT:
-        raise FormatError(
-            "a predictor trained on a source",
-            where=path,
-            expected=f"a file that says {_FORMAT!r}",
-            got=found,
-            remedy="Delete the file and run the workflow again: the rule that makes it will run.",
-        )
+    remedy = "Delete the file and run the workflow again: the rule that makes it will run."
+    content = read_checkpoint(path, _FORMAT, what="a predictor trained on a source", remedy=remedy)
     return SourceModel(**{**content, "scores": content["scores"].numpy()})

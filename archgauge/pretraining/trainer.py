@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,15 +19,16 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from archgauge.encoders.graph_encoder import GraphEncoder, KindTensors
-from archgauge.errors import ConfigError, PredictorError
-from archgauge.files import whole_file
+from archgauge.errors import ConfigError, FormatError, PredictorError
 from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.store import GraphStore
+from archgauge.nn.checkpoint import read_checkpoint, write_checkpoint
 from archgauge.nn.heads import mlp
 from archgauge.pretraining.contrastive import contrastive_loss, family_weights, nearest_graphs, target_weights
 from archgauge.schemas import LOSSES
 
 Report = Callable[[str, float, int], None]
+_FORMAT = "archgauge resume file 1"
 METRICS = ("loss", "contrastive", "macs_mse")
 POSITIVES = ("all", "family")
 
@@ -303,8 +303,7 @@ class _Loop:
             "totals": self.totals,
             "history": self.history,
         }
-        with whole_file(path) as temporary:
-            torch.save(content, temporary)
+        write_checkpoint(path, _FORMAT, content)
 
     def restore(self, path: Path, identity: str) -> None:
         """Go on from a file that `save` wrote in a run of the same identity; otherwise change nothing."""
@@ -324,12 +323,12 @@ def _read_resume(path: Path, identity: str) -> dict | None:
         return None
     try:
         # Generator states have to stay on the CPU; load_state_dict moves the weights to where they belong.
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_checkpoint(path, _FORMAT, what="a resume file", remedy="Delete it.")
         if content["identity"] == identity:
             return content
         reason = "it belongs to a run with other settings, data or code"
-    except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        reason = f"it cannot be read ({type(error).__name__})"
+    except FormatError as error:
+        reason = f"it cannot be read ({error.got})"
     warnings.warn(f"the resume file {path} is ignored: {reason}; pretraining starts from the beginning", stacklevel=4)
     return None
 
