@@ -9,6 +9,7 @@ that no error page or message, whatever the server calls it, is taken for the fi
 """
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,15 @@ _STARTS = {
 
 _PAGE_STARTS = (b"<", b"{")
 """What pages and messages of servers begin with: HTML, XML, JSON."""
+
+_MESSAGE_BYTES = 2**16
+_MESSAGE_KEYS = {
+    *("code", "detail", "details", "documentation_url", "error", "errors", "fault", "message", "msg", "reason"),
+    *("request_id", "requestid", "status", "status_code", "statuscode", "success", "timestamp", "title", "trace_id"),
+    *("traceid", "type"),
+}
+"""A JSON object that is no larger and has no other keys is a server's message, not data (RFC 9457, and what object
+stores, GitHub, figshare and Zenodo say)."""
 
 
 @dataclass(frozen=True)
@@ -264,8 +274,24 @@ def _other_kind(candidate: Path, suffix: str) -> str | None:
     if suffix in _STARTS and not start.startswith(_STARTS[suffix]):
         page = ", such as an HTML page or a message of the server" if start.startswith(_PAGE_STARTS) else ""
         return f"no {suffix} file but what begins with {start[:16]!r}{page}"
+    if suffix == ".json" and (said := _message(candidate)):
+        return f"a message of the server in place of the file: {said}"
     if suffix not in _STARTS and start.startswith(_PAGE_STARTS):
         return "an HTML page or a message in place of the file (an error, a consent or a login page)"
+    return None
+
+
+def _message(candidate: Path) -> str | None:
+    """What a server says in a JSON file that is nothing but its message."""
+    if candidate.stat().st_size > _MESSAGE_BYTES:
+        return None
+    text = candidate.read_text(encoding="utf-8", errors="replace")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None  # its reader will say what is wrong with it
+    if isinstance(content, dict) and all(key.lower() in _MESSAGE_KEYS for key in content):
+        return " ".join(text.split())[:200]
     return None
 
 

@@ -325,6 +325,41 @@ def test_what_an_ending_may_begin_with_is_taken(server, tmp_path, name, start):
         fetch(replace(server.remote(size=None, sha256=None), file=f"other-{name}"), tmp_path / f"other-{name}")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'{"message": "Not Found", "documentation_url": "https://docs.github.com/rest", "status": "404"}',
+        b' {"status": 403,\n "Message": "Access denied", "traceId": "a1"}',
+        b'{"error": {"code": 429, "message": "quota", "errors": [{"reason": "rateLimitExceeded"}]}}',
+        b"{}",
+    ],
+)
+def test_a_message_in_json_is_no_json_data(server, tmp_path, said):
+    path = tmp_path / "data.json"
+    path.write_bytes(said)
+    unpublished = replace(server.remote("missing", size=None, sha256=None), file="data.json")
+    with pytest.raises(
+        DownloadError, match=r"already there: a message of the server in place of the file: \{"
+    ) as raised:
+        fetch(unpublished, path)
+    assert " ".join(said.decode().split()) in raised.value.got
+    server_says = replace(server.remote("message", size=None, sha256=None), file="other.json")
+    with pytest.raises(DownloadError, match="a message of the server in place of the file"):
+        fetch(server_says, tmp_path / "other.json")
+    assert left(tmp_path) == {"data.json"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'{"message": "as data", "architecture": {}}', b'["error"]', b'{"a": [', b"[" * 60_000, b"{" + b" " * 70_000],
+)
+def test_json_data_is_not_taken_for_a_message(server, tmp_path, data):
+    """Nor is damaged data: its reader says what is wrong with it."""
+    (tmp_path / "data.json").write_bytes(data)
+    unpublished = replace(server.remote("missing", size=None, sha256=None), file="data.json")
+    assert fetch(unpublished, tmp_path / "data.json").read_bytes() == data
+
+
 def test_an_archive_is_one(server, tmp_path):
     unpublished = replace(server.remote("message", "archive", size=None, sha256=None), file="data.zip")
     assert fetch(unpublished, tmp_path / "data.zip").read_bytes()[4:] == CONTENT

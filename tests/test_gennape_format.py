@@ -66,6 +66,7 @@ def test_every_truncation_of_a_json_file_is_refused(tmp_path):
         (f'{{"a": {SMALL}; "b": {SMALL}}}', "Expecting one of ,}"),
         ('{"a": ' + "[" * 100_000, "RecursionError"),
         ('{"a": ' + "9" * 10_000 + "}", "ValueError"),
+        ('{"message": "Not Found"}', r"key 'message': expected an object with cg.* got AttributeError"),
         ('{"a": 3}', r"key 'a': expected an object with cg.* got AttributeError"),
         ('{"a": {"max_perf": 1, "perfs": [], "cg": {}}}', "key 'a': .* got KeyError: 'net_config'"),
         ('{"a": {"net_config": 1, "perfs": [], "cg": {}}}', "got KeyError: 'max_perf'"),
