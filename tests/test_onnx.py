@@ -573,6 +573,28 @@ def test_shape_arithmetic_is_worked_out(tmp_path):
     assert cost.params(graph)[0] == 5 * 257
 
 
+@pytest.mark.parametrize("sizes", [np.array(2), np.array([3, 1])], ids=["equal", "unequal"])
+@pytest.mark.parametrize(("place", "axis"), [(-1, 1), (-2, 1), (-1, -3)])
+def test_a_place_in_a_sequence_may_count_from_its_end(tmp_path, sizes, place, axis):
+    """ONNX, SequenceAt: "Negative value means counting positions from the back"; so do axes."""
+
+    def of(place, axis):
+        nodes = [
+            helper.make_node("SplitToSequence", ["x", "sizes"], ["s"], axis=axis),
+            helper.make_node("SequenceAt", ["s", "place"], ["part"]),
+            helper.make_node("Relu", ["part"], ["y"]),
+        ]
+        constants = [numpy_helper.from_array(sizes, "sizes"), numpy_helper.from_array(np.array(place), "place")]
+        return load_onnx(write(tmp_path / "m.onnx", nodes, constants))
+
+    graph, same_part = of(place, axis), of(2 + place, 1)
+    assert same(graph, same_part)
+    channels = (sizes.tolist() if sizes.ndim else [2, 2])[place]
+    relu = next(kind for kind in graph.kinds if kind.operation == "relu")
+    assert relu.inputs == ((8, 8, channels),)
+    assert not same(graph, of(1 - (2 + place), 1))
+
+
 # Bad files
 
 

@@ -227,6 +227,25 @@ def test_neighbours_of_one_name_in_two_folders_are_two(folder):
     assert sys.path == before[1]
 
 
+def test_an_environment_inside_the_folder_is_not_the_users_code(folder, monkeypatch):
+    """A virtual environment often lies beside the models: what it holds is kept, as the rest of the process has it."""
+    site = folder / "models" / ".venv" / "lib"
+    site.mkdir(parents=True)
+    (site / "a_package.py").write_text("WIDTH = 5\n")
+    (folder / "models" / "a_neighbour.py").write_text("from a_package import WIDTH\n")
+    (folder / "models" / "net.py").write_text(
+        "import a_neighbour\nfrom torch import nn\ndef net(): return nn.Linear(2, a_neighbour.WIDTH)\n"
+    )
+    monkeypatch.setattr(sys, "prefix", str(folder / "models" / ".venv"))
+    monkeypatch.syspath_prepend(site)
+    try:
+        assert built(save(folder / "t.csv", [{"module": "models/net.py:net", "input": "1,2"}])) == 3 * 5
+        assert "a_package" in sys.modules
+        assert "a_neighbour" not in sys.modules
+    finally:
+        sys.modules.pop("a_package", None)
+
+
 def test_an_input_may_have_a_type(folder):
     (folder / "models" / "text.py").write_text("from torch import nn\ndef net():\n    return nn.Embedding(50, 8)\n")
     assert built(save(folder / "t.csv", [{"module": "models/text.py:net", "input": "int64:1,7"}])) == 400
