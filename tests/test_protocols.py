@@ -7,13 +7,24 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import stats
 
-from archgauge.evaluation.protocols import few_label, zero_shot
+from archgauge.evaluation.protocols import few_label, prediction_rows, zero_shot
 from archgauge.evaluation.splits import division, few_label_split
 from archgauge.families import hiaml, nb201
 from archgauge.graphs.tables import convert
 from archgauge.predictors.population import Population
-from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, METRICS, SPLITS, architectures, read_table, write_table
+from archgauge.schemas import (
+    ARCHITECTURES,
+    GRAPHS,
+    LABELS,
+    METRICS,
+    PREDICTIONS,
+    SPLITS,
+    architectures,
+    read_table,
+    write_table,
+)
 
 N, SIZES = 40, [(5, 3), (12, 2)]
 RNG = np.random.default_rng(0)
@@ -172,3 +183,33 @@ def test_architectures_without_a_label_are_left_out_everywhere(tmp_path):
     assert len(unseen) < len(left)
     counts = dict(zip(found["population"].to_pylist(), found["n"].to_pylist(), strict=True))
     assert counts == {"all": len(left), "unseen_functions": len(unseen)}
+
+
+def test_a_zero_shot_target_is_judged_where_it_has_a_label(tmp_path):
+    """Of 40 cells 25 have the label, in another order; the others' predictions and rows count nowhere."""
+    rng = np.random.default_rng(5)
+    specs = nb201.sample(40, rng)
+    ids = np.array([nb201.arch_id(spec) for spec in specs])
+    paths = {name: tmp_path / name for name in ("architectures", "graphs", "labels", "predictions", "metrics")}
+    write_table(paths["architectures"], architectures("nb201", ids, specs), ARCHITECTURES)
+    convert(paths["architectures"], nb201.to_graph, paths["graphs"], tmp_path / "kinds", 1)
+    known = rng.permutation(40)[:25]
+    true, predicted = rng.uniform(10, 90, 40), rng.normal(size=40)
+    labels = [{"arch_id": ids[row], "label": "x", "value": true[row], "unit": "percent"} for row in known]
+    labels += [{"arch_id": one, "label": "another", "value": 1.0, "unit": "percent"} for one in ids]
+    write_table(paths["labels"], pa.Table.from_pylist(labels, LABELS), LABELS)
+    run = {"predictor": "p", "n_train": 7, "split": 0, "seed": 0}
+    write_table(paths["predictions"], prediction_rows(ids, predicted, run), PREDICTIONS)
+    main = runpy.run_path(str(Path(__file__).parents[1] / "workflow_scripts/evaluate.py"))["main"]
+    settings = {"family": "nb201", "label": "x", "experiment": "e", "metrics": ["spearman", "mae"], "in_percent": ["p"]}
+    settings |= {"backend": "torch", "learnt_from_family": False, "cells": True}
+    given = {name: paths[name] for name in ("architectures", "graphs", "labels", "metrics")}
+    main(**given, predictions=[paths["predictions"]], splits=tmp_path / "of_the_source", settings=settings)
+    found = {(row["population"], row["metric"]): row for row in read_table(paths["metrics"], METRICS).to_pylist()}
+    whole = np.array([row for row in known if "none" not in specs[row]])
+    assert 2 < len(whole) < 25
+    for population, rows in (("all", known), ("without_none", whole)):
+        rho, error = found[population, "spearman"], found[population, "mae"]
+        assert rho["n"] == len(rows)
+        assert rho["value"] == pytest.approx(stats.spearmanr(predicted[rows], true[rows]).statistic)
+        assert error["value"] == pytest.approx(np.abs(predicted[rows] - true[rows]).mean())
