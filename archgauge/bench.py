@@ -10,25 +10,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import psutil
 import pyarrow as pa
 import torch
 
-from archgauge.clustering import ENGINES, initial_memberships
-from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
-from archgauge.graphs.batch import GraphBatch
+from archgauge.bench_lines import Line, Machine, measure_machine, timed
+from archgauge.bench_predictors import BATCH, clustering, message_passing, predictors
 from archgauge.graphs.store import GraphStore
-from archgauge.nn.colours import refine
-from archgauge.nn.graph_conv import KGnn
 from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, ROW_GROUP_ROWS, read_table, write_table
 
 PROCESSES = 2
@@ -36,37 +31,7 @@ NB101_GRAPHS, NB101_SPACE = 50_000, 423_624
 QUICK_GRAPHS = 5_000
 FAMILIES = {"nb201": 15_625, "transnas_micro": 4_096, "transnas_macro": 3_256, "mnasnet": 5_138, "ofa_mbv3": 2_223}
 """Family -> as many graphs as its collected table has."""
-BATCH = 128
 EIGENVALUES = 21
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the hardware gives two threads: bytes moved and floating-point operations done in a second."""
-
-    bytes_per_s: float
-    flops_per_s: float
-    double_flops_per_s: float
-
-
-@dataclass(frozen=True)
-class Line:
-    """One measurement: `measured`, `floor` and `bar` in `unit`."""
-
-    what: str
-    measured: float
-    unit: str
-    floor: float
-    bar: float | None = None
-    note: str = ""
-
-    def __str__(self) -> str:
-        bar = "" if self.bar is None else f"{self.bar:g} {self.unit}"
-        verdict = "" if self.bar is None else "holds" if self.measured <= self.bar else "MISSED"
-        return (
-            f"{self.what:<44}{self.measured:>10.3g} {self.unit:<3}{bar:>9}{verdict:>8}"
-            f"{self.floor:>12.2g} {self.unit:<3} {self.note}"
-        )
 
 
 @dataclass(frozen=True)
@@ -82,30 +47,6 @@ class Used:
         scale = whole / measured
         note = f"CPU {self.cpu_seconds * scale:.0f} s" + (f", extrapolated from {measured:,}" if scale != 1 else "")
         return Line(what, self.seconds * scale, "s", floor, bar, note)
-
-
-def measure_machine() -> Machine:
-    """Copy 256 MB (read and written) and multiply matrices of 1,536 rows."""
-    source = torch.ones(2**26)
-    target = torch.empty_like(source)
-    copied = 2 * source.nbytes / timed(lambda: target.copy_(source))
-
-    def rate(dtype: torch.dtype) -> float:
-        matrix = torch.ones(1_536, 1_536, dtype=dtype)
-        return 2 * len(matrix) ** 3 / timed(lambda: matrix @ matrix)
-
-    return Machine(copied, rate(torch.float32), rate(torch.float64))
-
-
-def timed(work: Callable[[], object], repeats: int = 7) -> float:
-    """Median seconds of some runs after a first one that warms up."""
-    work()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return median(seconds)
 
 
 def conversion(
@@ -204,67 +145,6 @@ def batches(machine: Machine, store: GraphStore, rng: np.random.Generator) -> It
     yield Line(f"batch of {BATCH} graphs assembled", milliseconds, "ms", 1e3 * moved / machine.bytes_per_s, 2)
 
 
-def message_passing(machine: Machine, store: GraphStore, rng: np.random.Generator) -> Iterator[Line]:
-    """Forward and backward pass of four k-GNN layers, width 64, on a batch."""
-    batch = store.batch(rng.permutation(len(store))[:BATCH])
-    embedded = torch.randn(len(store.kinds), 64, requires_grad=True)
-    flops, moved = _work_of_k_gnn(batch, len(embedded), 64, 4)
-    # Floor: a backward pass does the work of two forward passes.
-    floor = 3e3 * (flops / machine.flops_per_s + moved / machine.bytes_per_s)
-    for name in ("torch", "dgl"):
-        layers = KGnn(64, 64, 4, message_backend=name)
-        milliseconds = 1e3 * timed(partial(_step, layers, embedded, batch), 20)
-        nodes = f"{len(batch.kind):,} nodes"
-        yield Line(f"k-GNN step, {BATCH} graphs, {name}", milliseconds, "ms", floor, note=nodes)
-
-
-def _step(layers: KGnn, embedded: torch.Tensor, batch: GraphBatch) -> None:
-    layers(embedded, batch).sum().backward()
-
-
-def _work_of_k_gnn(batch: GraphBatch, rows: int, width: int, layers: int) -> tuple[float, float]:
-    """Operations and bytes of a forward pass: two matrices a row, one gathered and added row of `width` an edge."""
-    flops = moved = 0.0
-    for made in refine(batch.kind, batch.edge_source, batch.edge_target, layers)[0]:
-        flops += 2 * 2 * rows * width**2
-        moved += 3 * 4 * width * len(made.source)  # an edge's message is read, its sum is read and written
-        rows = len(made.own)
-    return flops, moved
-
-
-def embedding(machine: Machine, store: GraphStore, rng: np.random.Generator) -> Iterator[Line]:
-    """GENNAPE's encoder in evaluation mode, batches assembled on the way."""
-    rows = rng.permutation(len(store))[:1_024]
-    config = GraphEncoderConfig()
-    encoder = GraphEncoder(config, torch.Generator().manual_seed(0))
-    seconds = timed(lambda: encoder.embed(store, rows), 3)
-    batch = store.batch(rows)
-    local, moved = _work_of_k_gnn(batch, len(store.kinds), config.half_width, config.gnn_layers)
-    pairs = torch.unique(batch.graph_of_node() * len(store.kinds) + batch.kind) // len(store.kinds)
-    tokens = torch.bincount(pairs).double()
-    # Floor: a token takes four square matrices and the feed-forward pair, attention two products over token pairs.
-    width = config.half_width
-    flops = local + float(tokens.sum()) * 2 * (4 * width**2 + 2 * width * config.feedforward)
-    flops += float((tokens**2).sum()) * 2 * 2 * width
-    floor = flops / machine.flops_per_s + moved / machine.bytes_per_s
-    note = f"{len(rows) / seconds:,.0f} graphs/s"
-    yield Line(f"{len(rows):,} graphs embedded", seconds, "s", floor, note=note)
-
-
-def clustering(machine: Machine, rng: np.random.Generator) -> Iterator[Line]:
-    """One iteration of fuzzy c-means at GENNAPE's size: 49,000 graphs, 33 numbers, 16 clusters."""
-    graphs, numbers, clusters = 49_000, 33, 16
-    data = rng.standard_normal((graphs, numbers))
-    first = initial_memberships(data, clusters, 1.5, rng)
-    # Floor: two matrix products; data read twice, distances and weights written and read once in float64.
-    flops = 2 * 2 * graphs * numbers * clusters
-    moved = 8 * (2 * graphs * numbers + 4 * graphs * clusters)
-    floor = 1e3 * (flops / machine.double_flops_per_s + moved / machine.bytes_per_s)
-    for name, engine in ENGINES.items():
-        updates = engine(data, first, 1.5)
-        yield Line(f"fuzzy c-means iteration, {name}", 1e3 * timed(partial(next, updates), 20), "ms", floor)
-
-
 def _graph_files(folder: Path, family: str) -> tuple[Path, Path]:
     return folder / f"{family}.parquet", folder / f"{family}.kinds.parquet"
 
@@ -307,7 +187,7 @@ def run(folder: Path, quick: bool) -> Iterator[Line]:
     store = GraphStore(*_graph_files(folder, "nb101"))
     yield from batches(machine, store, rng)
     yield from message_passing(machine, store, rng)
-    yield from embedding(machine, store, rng)
+    yield from predictors(machine, store, rng)
     yield from clustering(machine, rng)
 
 
