@@ -259,7 +259,7 @@ def test_ranges_in_the_schema_are_of_fields_that_exist():
 
 def test_keywords_are_read_from_the_base_class_too():
     found = keywords("archgauge.predictors.fuzzy_ensemble", "Predictor")
-    assert found["flops_transform"] == ("bool", True)
+    assert found["flops_transform"] == ("Literal['none', 'eq5', 'centred']", True)
     assert found["seed"] == ("int", False)
 
 

@@ -45,22 +45,33 @@ def toy_population(n: int, seed: int = 0) -> tuple[Population, np.ndarray]:
 
 def test_target_is_equation_5_by_hand():
     accuracy, macs = np.array([90.0, 80.0]), np.array([9e9, 99e9])  # log10(F + 1) + 1 is 2 and 3
-    target = Target.fit(accuracy, macs, flops_transform=True)
+    target = Target.fit(accuracy, macs, flops_transform="eq5")
     scaled = np.array([45.0, 80 / 3])
     assert (target.mean, target.std) == (pytest.approx(scaled.mean()), pytest.approx(scaled.std()))
     np.testing.assert_allclose(target.of(accuracy, macs), [1, -1], rtol=1e-6)
     np.testing.assert_allclose(target.accuracy_pct(target.of(accuracy, macs), macs), accuracy, rtol=1e-6)
 
 
+def test_the_centred_target_by_hand():
+    accuracy, macs = np.array([90.0, 80.0]), np.array([9e9, 99e9])  # the mean is 85, log10(F + 1) + 1 is 2 and 3
+    target = Target.fit(accuracy, macs, flops_transform="centred")
+    scaled = np.array([2.5, -5 / 3])
+    assert (target.centre, target.mean) == (85, pytest.approx(scaled.mean()))
+    np.testing.assert_allclose(target.of(accuracy, macs), [1, -1], rtol=1e-6)
+    np.testing.assert_allclose(target.accuracy_pct(target.of(accuracy, macs), macs), accuracy, rtol=1e-6)
+    unsure = target.accuracy_pct(torch.tensor([-target.mean / target.std] * 2), np.array([1e6, 1e12]))
+    np.testing.assert_allclose(unsure, 85, rtol=1e-6)
+
+
 def test_target_without_the_transform_does_not_read_macs():
-    target = Target.fit(np.array([90.0, 80.0]), np.array([np.nan, np.nan]), flops_transform=False)
+    target = Target.fit(np.array([90.0, 80.0]), np.array([np.nan, np.nan]), flops_transform="none")
     np.testing.assert_allclose(target.accuracy_pct(torch.tensor([0.0]), np.array([np.nan])), [85])
 
 
 def test_equal_labels_are_predicted_as_they_are():
     population, _ = toy_population(12)
     for module in (regressor, fuzzy_ensemble):
-        for transformed in (False, True):
+        for transformed in ("none", "eq5", "centred"):
             same = replace(population, macs=np.full(12, 1e9))
             predictor = module.Predictor(seed=0, epochs=30, learning_rate=1e-3, flops_transform=transformed)
             np.testing.assert_allclose(predictor.fit(same, np.full(12, 91.5)).predict(same), 91.5, atol=1.5)
@@ -96,7 +107,7 @@ def test_prediction_in_pieces_is_prediction_at_once():
 
 
 @pytest.mark.parametrize("module", [regressor, fuzzy_ensemble])
-@pytest.mark.parametrize("flops_transform", [False, True])
+@pytest.mark.parametrize("flops_transform", ["none", "eq5", "centred"])
 def test_heads_learn(module, flops_transform):
     population, accuracy = toy_population(260)
     predictor = module.Predictor(flops_transform=flops_transform, epochs=40, learning_rate=1e-3, seed=1)

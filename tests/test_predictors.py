@@ -35,7 +35,7 @@ SMALL: dict[str, dict] = {
     "k_gnn": {"epochs": 3},
     "gcn": {"epochs": 3},
     "gin": {"epochs": 3},
-    "regressor": {"epochs": 3, "flops_transform": True},
+    "regressor": {"epochs": 3, "flops_transform": "eq5"},
     "fuzzy_ensemble": {"epochs": 3},
     "pairwise": {"epochs": 3},
     "pairwise_fuzzy": {"epochs": 3},

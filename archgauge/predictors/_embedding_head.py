@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ class EmbeddingHead(Neural):
     """A network on embeddings standardised by the training rows.
 
     Args:
-        flops_transform: learn A / (log10(F + 1) + 1) in place of A (GENNAPE, Eq. 5).
+        flops_transform: "eq5", learn A / (log10(F + 1) + 1) in place of A (GENNAPE, Eq. 5), or "centred"; see
+            `archgauge.predictors.neural.Target`.
         epochs, learning_rate, batch_size: of Adam. The defaults are GENNAPE's on a large source; for 50 labels it
             takes 100 epochs of batches of 1.
         epoch_steps: most steps of an epoch, where given: from `epoch_steps * batch_size` rows on the batches grow.
@@ -35,7 +36,7 @@ class EmbeddingHead(Neural):
     def __init__(
         self,
         *,
-        flops_transform: bool = False,
+        flops_transform: Literal["none", "eq5", "centred"] = "none",
         epochs: int = 40,
         learning_rate: float = 1e-4,
         batch_size: int = 32,

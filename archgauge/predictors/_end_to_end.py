@@ -52,7 +52,7 @@ class EndToEnd(Neural):
 
     def begin(self, population: Population, labels: np.ndarray, generator: torch.Generator) -> None:
         """Set the scale of the labels and a new network."""
-        self.target_ = Target.fit(labels, population.macs, flops_transform=False)
+        self.target_ = Target.fit(labels, population.macs, flops_transform="none")
         self.network_ = built(lambda: _Network(self.gnn(), generator))
 
     def loss(

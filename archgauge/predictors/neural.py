@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ PREDICT_ROWS = 4096
 """Rows that a head predicts at a time."""
 
 Network = TypeVar("Network", bound=nn.Module)
+FlopsTransform = Literal["none", "eq5", "centred"]
+"""How a head's target depends on a network's multiply-adds; see `Target`."""
+
 State = dict[str, Any]
 """Tensors and plain values by name: a file of them is read without unpickling anything else."""
 
@@ -140,35 +143,44 @@ class Ranker(ABC):
 
 @dataclass(frozen=True)
 class Target:
-    """Between accuracies and what a network learns: y = Z(A / d), with Z the standardisation of the training labels.
+    """Between accuracies A and what a network learns: y = (A - c) / d standardised on the training labels.
+
+    GENNAPE's Eq. 5 has c = 0. Then y is mostly 1 / d, which a network has to guess from the graph; on graphs smaller
+    than all those of the source it guesses on along the slope that the source has, and ranks them backwards: a
+    NAS-Bench-101 head puts NAS-Bench-201 at a Spearman correlation of -.44, and at .62 with c the mean accuracy, where
+    what is left to learn is zero on average wherever d is (6,000 source labels, one seed).
 
     Attributes:
-        mean, std: of the training labels A / d.
-        flops_transform: d = log10(F + 1) + 1 with F in billions of multiply-adds (GENNAPE, Eq. 5); d = 1 without.
+        centre: c.
+        mean, std: of the training labels (A - c) / d.
+        flops_transform: "eq5" or "centred", d = log10(F + 1) + 1 with F in billions of multiply-adds, and c = 0 or the
+            mean of the training accuracies; "none": d = 1 and c = 0.
     """
 
+    centre: float
     mean: float
     std: float
-    flops_transform: bool
+    flops_transform: FlopsTransform
 
     @classmethod
-    def fit(cls, accuracy_pct: np.ndarray, macs: np.ndarray, flops_transform: bool) -> Self:
+    def fit(cls, accuracy_pct: np.ndarray, macs: np.ndarray, flops_transform: FlopsTransform) -> Self:
         """Learn from training labels (n,) in percent and multiply-adds (n,)."""
-        scaled = accuracy_pct / _divisor(macs, flops_transform)
-        return cls(float(scaled.mean()), float(scaled.std()) or 1.0, flops_transform)
+        centre = float(accuracy_pct.mean()) if flops_transform == "centred" else 0.0
+        scaled = (accuracy_pct - centre) / _divisor(macs, flops_transform)
+        return cls(centre, float(scaled.mean()), float(scaled.std()) or 1.0, flops_transform)
 
     def of(self, accuracy_pct: np.ndarray, macs: np.ndarray) -> Tensor:
         """Percent (n,) to targets (n,) float32."""
-        scaled = accuracy_pct / _divisor(macs, self.flops_transform)
+        scaled = (accuracy_pct - self.centre) / _divisor(macs, self.flops_transform)
         return torch.from_numpy(((scaled - self.mean) / self.std).astype(np.float32))
 
     def accuracy_pct(self, output: Tensor, macs: np.ndarray) -> np.ndarray:
         """Outputs (N,) of a network back to percent (N,) float64."""
-        return (output.double().numpy() * self.std + self.mean) * _divisor(macs, self.flops_transform)
+        return self.centre + (output.double().numpy() * self.std + self.mean) * _divisor(macs, self.flops_transform)
 
 
-def _divisor(macs: np.ndarray, flops_transform: bool) -> np.ndarray:
-    return np.log10(macs / 1e9 + 1) + 1 if flops_transform else np.ones(len(macs))
+def _divisor(macs: np.ndarray, flops_transform: FlopsTransform) -> np.ndarray:
+    return np.ones(len(macs)) if flops_transform == "none" else np.log10(macs / 1e9 + 1) + 1
 
 
 def built(make: Callable[[], Network]) -> Network:
