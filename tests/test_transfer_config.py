@@ -46,7 +46,7 @@ def changed(path: str, value) -> dict:
         (
             "experiments.to_nb201.source",
             "few_labels",
-            "to_nb201.source: expected one of nb101_source, got 'few_labels'",
+            "to_nb201.source: expected one of nb101_source, cluster_grid, got 'few_labels'",
         ),
         ("experiments.to_nb201.transferred", "worst", r"to_nb201.transferred: .*'worst' is not one of"),
         (
