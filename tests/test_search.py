@@ -567,6 +567,27 @@ def script(name: str):
     return module.main
 
 
+def test_a_whole_space_is_searched_without_tables_of_graphs(tmp_path):
+    """The script as configured for NAS-Bench-101, on 60 modules: every guide gets what it reads."""
+    specs = nb101.sample(60, np.random.default_rng(0))
+    arch_ids = [nb101.arch_id(spec) for spec in specs]
+    rows = [{"arch_id": one, "family": "nb101", "spec": spec} for one, spec in zip(arch_ids, specs, strict=True)]
+    space, labels, encoder = (tmp_path / name for name in ("space.parquet", "labels.parquet", "encoder.pt"))
+    write_table(space, pa.Table.from_pylist(rows, ARCHITECTURES), ARCHITECTURES)
+    label = SHIPPED["searches"]["nb101_evolution"]["searched_label"]
+    values = {"arch_id": arch_ids, "label": [label] * 60, "value": np.linspace(80, 94, 60), "unit": ["percent"] * 60}
+    write_table(labels, pa.table(values), LABELS)
+    GraphEncoder(GraphEncoderConfig(features="extended"), torch.Generator().manual_seed(0)).save(encoder)
+    for name, tables in (("cl_gp", [encoder]), ("structural_gp_refitted", []), ("params", []), ("unguided", [])):
+        settings = search_settings(SHIPPED, "nb101_evolution", name) | {"queries": 30, "seeds": 1}
+        settings["keywords"] |= {"drawn": 20, "initial": 20, "labelled": 10, "children": 10, "batch": 5}
+        traced = tmp_path / f"{name}.parquet"
+        script("search")(
+            architectures=space, labels=labels, population=tables, traces=traced, settings=settings, fingerprint="f"
+        )
+        assert len(set(read_table(traced, TRACES)["arch_id"].to_pylist())) == 30
+
+
 def test_from_tables_to_a_table_and_a_figure(tmp_path):
     """All strategies as configured, on 130 cells: traces, metrics, table and figure agree with each other."""
     specs = nb201.sample(130, np.random.default_rng(0))
