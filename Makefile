@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(TABLES_DIR),--config tables_dir=$(abspath $(TABLES_DIR)))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run bars test setup bench bench-zoo lint clean datasheets
+.PHONY: run bars searches test setup bench bench-zoo lint clean datasheets
 
 run: setup
 	@$(SNAKEMAKE)
@@ -28,6 +28,11 @@ datasheets: setup
 bars: setup
 	@mkdir -p results/bars
 	@$(SNAKEMAKE) --workflow-profile profiles/bars --directory results/bars -- bars
+
+# The transferable predictor's tables of searches, with profiles/searches, beside the default results.
+searches: setup
+	@mkdir -p results/searches
+	@$(SNAKEMAKE) --workflow-profile profiles/searches --directory results/searches -- searches
 
 test: setup
 	@$(BIN)/python -m pytest

@@ -17,6 +17,7 @@ from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
 from archgauge.fingerprint import choices
 from archgauge.proxy_config import PAPERS
+from archgauge.search_config import ON_DEMAND
 from archgauge.signatures import (
     Keywords,
     family_keywords,
@@ -71,6 +72,8 @@ def check(config: Config) -> None:
         _check_experiment(f"experiments.{name}", experiment, config)
     for name, search in config["searches"].items():
         _check_search(f"searches.{name}", search, config)
+    for name, table in config["search_tables"].items():
+        _check_search_table(f"search_tables.{name}", table, config)
     for name, table in config["tables"].items():
         _check_table(f"tables.{name}", table, config)
     for name, figure in config["figures"].items():
@@ -260,6 +263,35 @@ def _check_table(where: str, table: Config, config: Config) -> None:
         published(*number["source"])
 
 
+def _check_guide(where: str, search: Config, predictor: Config) -> None:
+    beyond = needs_of(predictor["module"]) - ON_DEMAND
+    if search.get("whole") and beyond:
+        raise ConfigError(
+            "the guide of a search in a whole space",
+            where=where,
+            expected=f"one that reads nothing but {', '.join(sorted(ON_DEMAND))}",
+            got=f"one that reads {', '.join(sorted(beyond))}",
+            remedy="Name another, or search the family as it is tabulated.",
+        )
+
+
+def _check_search_table(where: str, table: Config, config: Config) -> None:
+    _choice(f"{where}.headline", table["headline"], table["strategies"])
+    for name, entry in table["searches"].items():
+        one = f"{where}.searches.{name}"
+        _choice(f"{where}.searches", name, config["searches"])
+        search = config["searches"][name]
+        for strategy in table["strategies"]:
+            _choice(f"{where}.strategies", strategy, [*search["strategies"], *entry.get("absent", {})])
+        rows = [row for row in table["strategies"].values() if row is not None] + entry.get("methods", [])
+        for metric, (printed, column) in entry.get("published", {}).items():
+            _choice(f"{one}.published", metric, table["metrics"])
+            for row in rows:
+                published("transferable", printed, row, column)
+                at = published("transferable", printed, row, entry["at"]).value if "at" in entry else search["queries"]
+                _choice(f"{one}.queries", int(at), entry["queries"])
+
+
 def _check_search(where: str, search: Config, config: Config) -> None:
     _choice(f"{where}.family", search["family"], config["families"])
     _choice(f"{where}.headline", search["headline"], search["strategies"])
@@ -268,8 +300,17 @@ def _check_search(where: str, search: Config, config: Config) -> None:
         _choice(f"{one}.module", strategy["module"], choices(*PLUGINS["strategy"]))
         if "predictor" in strategy:
             _choice(f"{one}.predictor", strategy["predictor"], config["predictors"])
+            _check_guide(f"{one}.predictor", search, config["predictors"][strategy["predictor"]])
         signature = keywords(f"archgauge.search.{strategy['module']}", "search")
         _check_keywords(f"{one}.settings", strategy.get("settings", {}), signature)
+    if search.get("whole") and not has_member(search["family"], "enumerate_specs"):
+        raise ConfigError(
+            "the space of a search",
+            where=f"{where}.whole",
+            expected="a family whose space can be listed",
+            got=search["family"],
+            remedy="Take the key out: then the family is searched as it is tabulated.",
+        )
     if max(search["shown"]) > search["queries"]:
         raise ConfigError(
             "the queries that a table shows",

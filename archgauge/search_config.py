@@ -2,7 +2,24 @@
 
 from typing import Any
 
-from archgauge.config import Config, population_tables, predictor_keywords
+from archgauge.config import Config, has_labels, plain, population_tables, predictor_keywords
+from archgauge.signatures import datasheet_of, needs_of
+
+ON_DEMAND = frozenset({"macs", "params", "structure", "embedding"})
+"""What a predictor may read in a search of a whole space, whose architectures are described when they come up."""
+
+
+def searched_by_default(config: Config, search: str) -> bool:
+    """Whether the default workflow makes a search: those of the papers' tables are asked for by name."""
+    asked = any(search in table["searches"] for table in config["search_tables"].values())
+    return not asked and has_labels(config, config["searches"][search]["family"])
+
+
+def searched_space(config: Config, search: str) -> str:
+    """The ARCHITECTURES that are searched: those that the family is tabulated with, or all that it can list."""
+    settings = config["searches"][search]
+    folder = "spaces" if settings.get("whole") else "architectures"
+    return f"results/{folder}/{settings['family']}.parquet"
 
 
 def guide_of(config: Config, search: str, strategy: str) -> Config:
@@ -11,9 +28,14 @@ def guide_of(config: Config, search: str, strategy: str) -> Config:
 
 
 def guide_tables(config: Config, search: str, strategy: str) -> dict[str, str]:
-    """The tables that a strategy's guide reads, as `population_tables` names them; none where there is no guide."""
+    """What a strategy's guide reads: tables as `population_tables` names them; in a whole space an encoder at most."""
     predictor = config["searches"][search]["strategies"][strategy].get("predictor")
-    return population_tables(config, predictor, config["searches"][search]["family"]) if predictor else {}
+    if predictor is None:
+        return {}
+    if not config["searches"][search].get("whole"):
+        return population_tables(config, predictor, config["searches"][search]["family"])
+    chosen = config["predictors"][predictor]
+    return {"encoder": f"results/encoders/{chosen['encoder']}.pt"} if "embedding" in needs_of(chosen["module"]) else {}
 
 
 def search_settings(config: Config, search: str, strategy: str) -> dict[str, Any]:
@@ -28,6 +50,9 @@ def search_settings(config: Config, search: str, strategy: str) -> dict[str, Any
         "guide": guided,
         "tables": list(guide_tables(config, search, strategy)),
         "family": settings["family"],
+        "whole": bool(settings.get("whole")),
+        "graph": plain(config["families"][settings["family"]]["graph"]),
+        "backend": config["message_passing"],
         "label": settings["searched_label"],
         "queries": settings["queries"],
         "seeds": settings["seeds"],
@@ -65,4 +90,37 @@ def search_report_settings(config: Config, search: str) -> dict[str, Any]:
         "published": {
             name: list(strategy["published"]) for name, strategy in strategies.items() if "published" in strategy
         },
+    }
+
+
+def comparison_searches(config: Config, table: str) -> list[str]:
+    """The searches of a paper's table whose labels can be had; where none can, all: their rules say what is missing."""
+    searches = list(config["search_tables"][table]["searches"])
+    return [name for name in searches if has_labels(config, config["searches"][name]["family"])] or searches
+
+
+def search_comparison_settings(config: Config, table: str) -> dict[str, Any]:
+    """What workflow_scripts/search_comparison.py needs to know."""
+    settings, made = config["search_tables"][table], comparison_searches(config, table)
+    searches = {}
+    for name, entry in settings["searches"].items():
+        search = config["searches"][name]
+        searches[name] = {
+            **plain(entry),
+            "made": name in made,
+            "family": datasheet_of(search["family"])["title"].partition(" (")[0],
+            "label": search["label"],
+            "searched_label": search["searched_label"],
+            "most": search["queries"],
+            "strategies": list(search["strategies"]),
+        }
+    strategies: dict[str, Config] = {}
+    for name in settings["searches"]:
+        strategies = config["searches"][name]["strategies"] | strategies
+    shown = {name: strategies[name] for name in settings["strategies"]}
+    return {
+        **plain(settings),
+        "searches": searches,
+        "titles": {name: strategy["title"] for name, strategy in shown.items()},
+        "notes": {name: strategy["note"] for name, strategy in shown.items() if "note" in strategy},
     }

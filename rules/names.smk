@@ -50,12 +50,16 @@ from archgauge.proxy_config import (
     sampled_from,
 )
 from archgauge.search_config import (
+    comparison_searches,
     guide_of,
     guide_tables,
     judge_settings,
+    search_comparison_settings,
     search_modules,
     search_report_settings,
     search_settings,
+    searched_by_default,
+    searched_space,
 )
 
 from archgauge.transfer_config import (
@@ -75,11 +79,7 @@ from archgauge.transfer_config import (
 )
 
 EXPERIMENTS = [name for name in config["experiments"] if by_default(config, name)]
-SEARCHES = [
-    name
-    for name, search in config["searches"].items()
-    if has_labels(config, search["family"])
-]
+SEARCHES = [name for name in config["searches"] if searched_by_default(config, name)]
 TABLES = [
     name
     for name, table in config["tables"].items()
@@ -102,4 +102,5 @@ wildcard_constraints:
     table="|".join(config["tables"]) or "(?!)",
     transfer_table="|".join(config["transfer_tables"]) or "(?!)",
     search="|".join(config["searches"]) or "(?!)",
+    search_table="|".join(config["search_tables"]) or "(?!)",
     proxies="|".join(config["proxies"]) or "(?!)",

@@ -12,29 +12,24 @@ from archgauge.graphs.graph import Graphs, concatenate
 from archgauge.graphs.normal_form import live
 from archgauge.graphs.operations import KindTable
 from archgauge.graphs.spectrum import laplacian_eigenvalues
+from archgauge.graphs.store import LiveGraphs
 
 
-class MemoryStore:
+class MemoryStore(LiveGraphs):
     """What `GraphStore` offers, without files."""
 
     path = Path("memory.parquet")
 
     def __init__(self, graphs: Graphs, arch_id: list[str]):
-        self._live = live(graphs)
-        self.kinds, self.node_count = graphs.kinds, self._live.node_count
+        super().__init__(live(graphs))
         self.macs, self.params = cost.macs(graphs), cost.params(graphs)
         self.arch_id = np.array(arch_id, object)
 
     def __len__(self) -> int:
         return len(self.arch_id)
 
-    def batch(self, rows: np.ndarray) -> GraphBatch:
-        chosen = self._live.select(rows)
-        arrays = (chosen.kind, chosen.edge_source, chosen.edge_target, chosen.node_offset)
-        return GraphBatch(*(torch.from_numpy(array.astype(np.int64)) for array in arrays))
-
     def eigenvalues(self, count: int = 21) -> np.ndarray:
-        return laplacian_eigenvalues(self._live, count)
+        return laplacian_eigenvalues(self._graphs, count)
 
 
 def family_store(family: str, n: int, seed: int = 0) -> MemoryStore:

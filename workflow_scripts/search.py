@@ -1,6 +1,6 @@
 """Search a family with one strategy, once for each seed, and write down what it asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -8,11 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from archgauge import job
+from archgauge.encoders.graph_encoder import GraphEncoder
 from archgauge.evaluation.labels import label_values, rows_of
 from archgauge.evaluation.protocols import factory
 from archgauge.predictors.inputs import load_population
 from archgauge.schemas import ARCHITECTURES, LABELS, TRACES, read_table, write_table
-from archgauge.search.guide import Guide, NoGuide, PredictorGuide
+from archgauge.search.description import OnDemand
+from archgauge.search.guide import Described, Guide, NoGuide, PredictorGuide
 from archgauge.search.runs import traces as search_all
 from archgauge.search.space import Space
 
@@ -47,9 +49,19 @@ def _guides(settings: dict, tables: dict[str, Path], space: Space) -> Callable[[
         return lambda seed: NoGuide()
     make = factory(guide["module"], guide["keywords"])
     needs = import_module(f"archgauge.predictors.{guide['module']}").Predictor.needs
-    population = load_population(settings["family"], tables, needs)
-    population = population.take(rows_of(space.arch_id, pa.array(population.arch_id), "the guide's tables"))
+    described = _on_demand if settings["whole"] else _tabulated
+    population = described(settings, tables, space, needs)
     return lambda seed: PredictorGuide(make(seed), population)
+
+
+def _tabulated(settings: dict, tables: dict[str, Path], space: Space, needs: Set[str]) -> Described:
+    population = load_population(settings["family"], tables, needs)
+    return population.take(rows_of(space.arch_id, pa.array(population.arch_id), "the guide's tables"))
+
+
+def _on_demand(settings: dict, tables: dict[str, Path], space: Space, needs: Set[str]) -> Described:
+    encoder = GraphEncoder.load(tables["encoder"], settings["backend"]) if "encoder" in tables else None
+    return OnDemand(settings["family"], settings["graph"], space, needs, encoder)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from archgauge import job
-from archgauge.evaluation.reports import search_table
+from archgauge.evaluation.search_tables import search_table
 from archgauge.evaluation.table_files import write_files
 from archgauge.schemas import METRICS, read_table
 

@@ -1,4 +1,4 @@
-"""The tables of the configured experiments and searches: a row for each predictor or strategy."""
+"""The tables of the configured experiments: a row for each predictor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ _ZERO_SHOT_NOTES = {
 }
 _SOURCE_NOTES = dict.fromkeys(_POPULATION_NOTES, "The second validation set, a tenth of the family.")
 _PROTOCOL_NOTES = {"zero_shot": _ZERO_SHOT_NOTES, "source": _SOURCE_NOTES}
-_HEADLINE_NOTE = "The row that the configuration names to carry the result; the others are compared with it."
+HEADLINE_NOTE = "The row that the configuration names to carry the result; the others are compared with it."
 _METRIC_NAMES = {
     "spearman": "ρ",
     "kendall": "τ",
@@ -35,8 +35,6 @@ _METRIC_NAMES = {
     "precision": "precision@{}",
     "best_rank": "best true rank in the top {}",
 }
-_SEARCH_METRICS = {"found_accuracy": "accuracy (%)", "regret": "regret (pp)", "found_rank": "true rank"}
-_SEARCH_PUBLISHED = {"found_accuracy": "Acc. (%)", "found_rank": "Rank"}
 
 
 def experiment_table(
@@ -59,7 +57,7 @@ def experiment_table(
     if settings["protocol"] == "source":
         judged = {column.text: _judged(metrics, column.where) for column in columns.values()}
         notes += [Note(f"Label {settings['label']}; {n:,} networks judged.", column=text) for text, n in judged.items()]
-    notes.append(Note(_HEADLINE_NOTE, row=titles[settings["headline"]]))
+    notes.append(Note(HEADLINE_NOTE, row=titles[settings["headline"]]))
     notes += [Note(text, row=titles[name]) for name, text in settings["notes"].items()]
     notes += cluster_notes(clusterings, settings["clusterings"])
     notes += _no_errors(settings, [column for (metric, *_), column in columns.items() if metric == "mae"])
@@ -158,41 +156,6 @@ def cluster_notes(clusterings: Mapping[str, FuzzyClusters], of_row: Mapping[str,
             )
         )
     return notes
-
-
-def search_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTable:
-    """Arrange the METRICS of one search: what each strategy has found after some of its queries.
-
-    Args:
-        metrics: METRICS of the search.
-        settings: as `archgauge.search_config.search_report_settings` gives them.
-    """
-    titles, headline = settings["titles"], settings["titles"][settings["headline"]]
-    columns = {
-        (metric, queries): Heading(f"{text}, {queries} queries", {"metric": metric, "n_train": queries})
-        for metric, text in _SEARCH_METRICS.items()
-        for queries in settings["shown"]
-    }
-    beside = {
-        (titles[name], columns[metric, settings["queries"]].text): published(paper, table, row, column)
-        for name, (paper, table, row) in settings["published"].items()
-        for metric, column in _SEARCH_PUBLISHED.items()
-        if (metric, settings["queries"]) in columns
-    }
-    notes = [
-        Note(_HEADLINE_NOTE, row=headline),
-        *(Note(text, row=titles[name]) for name, text in settings["notes"].items()),
-    ]
-    return pivot(
-        metrics,
-        title=settings["title"],
-        corner="strategy",
-        rows=[Heading(title, {"predictor": name}) for name, title in titles.items()],
-        columns=list(columns.values()),
-        published=beside,
-        notes=notes,
-        reference=headline,
-    )
 
 
 def _column(metric: str, population: str, n_train: int, zero_shot: bool) -> Heading:

@@ -3,8 +3,10 @@
 Source: "A General-Purpose Transferable Predictor for Neural Architecture Search", supplement 7.2, Algorithm 1 and
 Table 6. T is not set: the search goes on until its queries are spent.
 
-On NAS-Bench-201 the paper's arithmetic leaves one reading only: 90 queries are 40 for the fine-tuning and
-B T = 10 x 5 for the search, so the 10 of P_init are among the 40.
+Where the labels for the fine-tuning and P_init are counted one by one, a search has labels + |P_init| + B T queries:
+50 + 50 + 100 x 6 = 700 on NAS-Bench-101 and 50 + 50 + 100 x 7 = 800 on NAS-Bench-301. On NAS-Bench-201 the paper's
+arithmetic leaves one reading only: 90 queries are 40 for the fine-tuning and B T = 10 x 5 for the search, so the 10
+of P_init are among the 40.
 
 The paper does not say how many children are ranked, nor how many edits are made: here `children` is a setting, half of
 the children come from a crossover, and each edit is followed by another one with even chances.
@@ -31,6 +33,7 @@ def search(
     guide: Guide,
     rng: np.random.Generator,
     *,
+    drawn: int,
     labelled: int,
     initial: int,
     parents: int,
@@ -41,21 +44,23 @@ def search(
     """Query a random start, then again and again the children of the best that the guide ranks highest.
 
     Args:
-        labelled: architectures queried at random first; the guide learns from them.
-        initial: |P_init|, how many of these start the population.
+        drawn: architectures queried at random first. Each is learnt from, starts the population, or both.
+        labelled: how many of these, the last ones, the guide learns from; 0 where it learns nothing.
+        initial: |P_init|, how many of these, the first ones, start the population.
         parents: k, how many of the population's best have children.
         children: |P_new|, new architectures that the guide ranks at a time.
         batch: B, how many of them are queried.
         refit: whether the guide learns anew from all queries after each batch. The paper's does not.
 
     Raises:
-        SearchError: when `labelled` exceeds the budget, or the other settings do not fit together.
+        SearchError: when `drawn` exceeds the budget, or the other settings do not fit together.
     """
-    _check(labelled, initial, parents, children, batch)
-    start = space.sample(labelled, rng).tolist()
+    _check(drawn, labelled, initial, parents, children, batch)
+    start = space.sample(drawn, rng).tolist()
     accuracy = {row: oracle.query(row) for row in start}
     population = start[:initial]
-    guide.fit(*oracle.known())
+    rows, answers = oracle.known()
+    guide.fit(rows[drawn - labelled :], answers[drawn - labelled :])
     while oracle.left:
         best = sorted(population, key=lambda row: -accuracy[row])[:parents]
         new = _children(space, best, accuracy.keys(), children, rng)
@@ -81,12 +86,15 @@ def _children(space: Space, best: Sequence[int], known: Set[int], wanted: int, r
     return np.array(list(new), dtype=np.int64)
 
 
-def _check(labelled: int, initial: int, parents: int, children: int, batch: int) -> None:
-    if not (1 <= initial <= labelled and parents >= 1 and 1 <= batch <= children):
+def _check(drawn: int, labelled: int, initial: int, parents: int, children: int, batch: int) -> None:
+    served = 0 <= labelled <= drawn and 1 <= initial <= drawn <= labelled + initial
+    if not (served and parents >= 1 and 1 <= batch <= children):
         raise SearchError(
             "the settings of an evolution",
             where="settings",
-            expected="1 <= initial <= labelled, 1 <= parents and 1 <= batch <= children",
-            got=f"initial={initial}, labelled={labelled}, parents={parents}, batch={batch}, children={children}",
+            expected="0 <= labelled <= drawn, 1 <= initial <= drawn <= labelled + initial, 1 <= parents and "
+            "1 <= batch <= children",
+            got=f"drawn={drawn}, labelled={labelled}, initial={initial}, parents={parents}, batch={batch}, "
+            f"children={children}",
             remedy="Correct the search's settings in config.yaml.",
         )

@@ -17,15 +17,22 @@ class Guide(Protocol):
         """Score rows (n,): (n,) float64, higher is better."""
 
 
+class Described(Protocol):
+    """N architectures of a space, in its order: a `Population`, or what becomes one for the rows that are asked for."""
+
+    def take(self, rows: np.ndarray) -> Population:
+        """Describe rows (n,) int64, without any label."""
+
+
 class PredictorGuide:
     """A guide that asks a predictor. One that learns nothing, such as a cost, guides as well.
 
     Args:
         predictor: an estimator of `archgauge.predictors`.
-        population: the N architectures of the space, in its order; it holds no label.
+        population: the architectures of the space.
     """
 
-    def __init__(self, predictor: Any, population: Population):
+    def __init__(self, predictor: Any, population: Described):
         self._predictor = predictor
         self._population = population
 
