@@ -242,9 +242,9 @@ def scale_of(config: Config, experiment: str) -> str:
         f"{one['n_train'][0]:,} labels of {one['family']}" for one in _single_sources(config, source).values()
     )
     kept = "the seed of the best ρ there" if settings["transferred"] == "best" else "each seed"
+    trained = "1 seed)" if models["seeds"] == 1 else f"{models['seeds']} seeds), {kept} transferred"
     return (
-        f"Label {settings['label']}; from {source} ({learnt}, "
-        f"{models['seeds']} seeds), {kept} transferred; {settings['splits']} draws of target labels."
+        f"Label {settings['label']}; from {source} ({learnt}, {trained}; {settings['splits']} draws of target labels."
     )
 
 

@@ -78,6 +78,7 @@ from archgauge.transfer_config import (
 )
 
 EXPERIMENTS = [name for name in config["experiments"] if by_default(config, name)]
+JUDGED = ("few_label", "zero_shot", "source", "transfer")
 SEARCHES = [
     name
     for name, search in config["searches"].items()
