@@ -104,14 +104,14 @@ def predictors(machine: Machine, store: GraphStore, rng: np.random.Generator) ->
         return Population(store.arch_id[rows], macs, macs, embedding=vectors, membership=shares)
 
     known, accuracy_pct = population(embedded), rng.uniform(80, 95, SCORED)
-    predictor = Predictor(flops_transform=True, epochs=1, seed=0).fit(known, accuracy_pct)
+    predictor = Predictor(flops_transform="centred", epochs=1, seed=0).fit(known, accuracy_pct)
     scoring_s = timed(lambda: predictor.predict(population(encoder.embed(store, rows))), 3)
     weights = sum(parameter.numel() for parameter in predictor.network_.parameters())
     # Floor: the encoder's, and a multiplication and an addition for each weight of each cluster's head.
     floor += 2 * weights * SCORED / machine.flops_per_s
     yield Line(f"{SCORED:,} unseen graphs scored", scoring_s, "s", floor, 1, f"{SCORED / scoring_s:,.0f} graphs/s")
 
-    tune = partial(predictor.fine_tune, epochs=MEASURED_EPOCHS, learning_rate=1e-4, batch_size=1, seed=0)
+    tune = partial(predictor.fine_tune, epochs=MEASURED_EPOCHS, learning_rate=2e-4, batch_size=5, seed=0)
     tuning_s = timed(lambda: tune(known.take(slice(LABELS)), accuracy_pct[:LABELS]), 1) * EPOCHS / MEASURED_EPOCHS
     # Floor: Adam reads a weight, its gradient and two moments in each step, and writes all but the gradient.
     floor = 7 * 4 * weights * EPOCHS * LABELS / machine.bytes_per_s

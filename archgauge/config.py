@@ -31,18 +31,23 @@ def can_run(config: Config, experiment: str) -> bool:
 
 
 def families_of(config: Config, experiment: str) -> list[str]:
-    """The family that an experiment predicts, and the one that its predictors come from where there is one."""
+    """The family that an experiment predicts where it does, and those that its predictors come from."""
     settings = config["experiments"][experiment]
-    source = settings.get("source")
-    if settings["protocol"] == "transfer":  # its source is an experiment
-        source = config["experiments"][source]["family"]
-    return [settings["family"]] + ([source] if source else [])
+    match settings["protocol"]:
+        case "joint_source":
+            return [config["experiments"][name]["family"] for name in settings["sources"]]
+        case "transfer":
+            return [settings["family"], *families_of(config, settings["source"])]
+        case "zero_shot":
+            return [settings["family"], settings["source"]]
+        case _:
+            return [settings["family"]]
 
 
 def by_default(config: Config, experiment: str) -> bool:
     """Whether the default workflow makes an experiment: transfers and their sources are asked for by name."""
     protocol = config["experiments"][experiment]["protocol"]
-    return protocol not in ("source", "transfer") and can_run(config, experiment)
+    return protocol not in ("source", "joint_source", "transfer") and can_run(config, experiment)
 
 
 def sizes(config: Config, experiment: str, predictor: str) -> list[int]:
@@ -155,7 +160,8 @@ def split_graphs(config: Config, experiment: str) -> list[str]:
 
 def split_modules(config: Config, experiment: str) -> list[str]:
     """The modules that a split finds by name."""
-    return [f"archgauge.families.{learnt_from(config, experiment)}"] if split_graphs(config, experiment) else []
+    found_by_name = split_graphs(config, experiment) or "only" in config["experiments"][experiment]
+    return [f"archgauge.families.{learnt_from(config, experiment)}"] if found_by_name else []
 
 
 def split_settings(config: Config, experiment: str) -> dict[str, Any]:
@@ -165,6 +171,7 @@ def split_settings(config: Config, experiment: str) -> dict[str, Any]:
         "family": learnt_from(config, experiment),
         "label": settings.get("source_label", settings["label"]),
         "minimum_label": settings.get("minimum_label"),
+        "only": settings.get("only"),
         "splits": None
         if settings["protocol"] == "source"
         else max(_splits(settings, size) for size in settings["n_train"]),

@@ -235,7 +235,18 @@ def _check_needs(where: str, predictor: Config) -> None:
 
 
 def _check_experiment(where: str, experiment: Config, config: Config) -> None:
-    _choice(f"{where}.family", experiment["family"], config["families"])
+    if experiment["protocol"] == "joint_source":  # what it joins is checked where it stands
+        return
+    family = experiment["family"]
+    _choice(f"{where}.family", family, config["families"])
+    if "only" in experiment and not has_member(family, experiment["only"]):
+        raise ConfigError(
+            "the architectures of an experiment",
+            where=f"{where}.only",
+            expected=f"a function of archgauge/families/{family}.py",
+            got=repr(experiment["only"]),
+            remedy="Name one that says of a spec whether it counts, or take the key out.",
+        )
     if experiment["protocol"] == "zero_shot":
         _choice(f"{where}.source", experiment["source"], config["families"])
     for predictor in experiment["predictors"]:
@@ -342,12 +353,28 @@ def _check_proxy_paper(where: str, paper: Config, config: Config) -> None:
         if "proxies" in entry:
             fitting = [name for name, chosen in config["proxies"].items() if chosen["family"] == family]
             _choice(f"{where}.families.{family}.proxies", entry["proxies"], fitting)
-    for entry in paper.get("learnt", []):
-        _choice(f"{where}.learnt.family", entry["family"], paper["families"])
-        _choice(f"{where}.learnt.experiment", entry["experiment"], config["experiments"])
-        experiment = config["experiments"][entry["experiment"]]
-        _choice(f"{where}.learnt.predictor", entry["predictor"], experiment["predictors"])
-        _choice(f"{where}.learnt.n_train", entry["n_train"], experiment["n_train"])
+    if "learnt" in paper:
+        _check_learnt(f"{where}.learnt", paper, config)
+
+
+def _check_learnt(where: str, paper: Config, config: Config) -> None:
+    learnt = paper["learnt"]
+    _choice(f"{where}.headline", learnt["headline"], learnt["rows"])
+    for family, place in learnt["families"].items():
+        _choice(f"{where}.families", family, paper["families"])
+        fitting = [
+            name
+            for name, one in config["experiments"].items()
+            if one["protocol"] == "transfer" and one["family"] == family
+        ]
+        _choice(f"{where}.families.{family}.experiment", place["experiment"], fitting)
+        experiment = config["experiments"][place["experiment"]]
+        _choice(f"{where}.families.{family}.n_train", place["n_train"], experiment["n_train"])
+        _choice(f"{where}.families.{family}.experiment.metrics", "spearman", experiment["metrics"])
+        for row, chosen in learnt["rows"].items():
+            _choice(f"{where}.rows.{row}.predictor", chosen["predictor"], experiment["predictors"])
+            size = 0 if chosen.get("zero_shot") else place["n_train"]
+            _choice(f"{where}.rows.{row}", size, sizes(config, place["experiment"], chosen["predictor"]))
 
 
 def _check_figure(where: str, figure: Config, config: Config) -> None:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from archgauge.config import Config, collected_table, has_labels, plain
+from archgauge.config import Config, can_run, collected_table, has_labels, plain
 from archgauge.signatures import datasheet_of, has_member
+from archgauge.transfer_config import NO_LABELS, scale_of
 
 IMAGES = "cifar-10-batches-bin"
 """The folder of CIFAR-10 in the folder of collected tables."""
@@ -111,12 +112,37 @@ def paper_settings(config: Config, paper: str) -> dict[str, Any]:
             "published": scored and _is_published(config, family),
             "set": comparison_settings(config, entry["proxies"]) if scored else None,
         }
-    return {"title": chosen["title"], "families": families, "learnt": plain(chosen.get("learnt", []))}
+    return {"title": chosen["title"], "families": families, "learnt": _learnt_settings(config, paper)}
 
 
 def paper_experiments(config: Config, paper: str) -> list[str]:
-    """The experiments that give a paper's table the numbers of its learnt predictors."""
-    return list(dict.fromkeys(entry["experiment"] for entry in config["papers"][paper].get("learnt", [])))
+    """The experiments that give a paper's table the numbers of its learnt predictors, those that can run."""
+    families = config["papers"][paper].get("learnt", {}).get("families", {})
+    return [place["experiment"] for place in families.values() if can_run(config, place["experiment"])]
+
+
+def _learnt_settings(config: Config, paper: str) -> dict[str, Any]:
+    """What the rows of learnt predictors read: by row and family, one cell of METRICS or why it is empty."""
+    learnt = config["papers"][paper].get("learnt")
+    if learnt is None:
+        return {"headline": None, "rows": {}, "notes": {}, "scales": {}}
+    ready = {family: place for family, place in learnt["families"].items() if can_run(config, place["experiment"])}
+    rows: dict[str, dict[str, Any]] = {}
+    for row, chosen in learnt["rows"].items():
+        fixed = {"n_train": 0} if chosen.get("zero_shot") else {}
+        rows[row] = {
+            family: {**plain(place), "predictor": chosen["predictor"], **fixed}
+            if family in ready
+            else {"missing": NO_LABELS}
+            for family, place in learnt["families"].items()
+        }
+    predictors = {row: config["predictors"][chosen["predictor"]] for row, chosen in learnt["rows"].items()}
+    return {
+        "headline": learnt["headline"],
+        "rows": rows,
+        "notes": {row: chosen["note"] for row, chosen in predictors.items() if "note" in chosen},
+        "scales": {family: scale_of(config, place["experiment"]) for family, place in ready.items()},
+    }
 
 
 def _is_published(config: Config, family: str) -> bool:

@@ -7,6 +7,7 @@ from archgauge.config import (
     Config,
     can_run,
     clusterings_of,
+    families_of,
     in_percent,
     plain,
     population_tables,
@@ -15,7 +16,10 @@ from archgauge.config import (
 )
 from archgauge.evaluation.published import published
 
-_NO_LABELS = "The labels cannot be had here: no source of them is configured, or no folder of collected tables."
+SOURCES = ("source", "joint_source")
+"""The protocols of what transfers start from."""
+
+NO_LABELS = "The labels cannot be had here: no source of them is configured, or no folder of collected tables."
 
 
 def transfer_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]:
@@ -24,7 +28,8 @@ def transfer_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]
     modules = [name for name, predictor in predictors.items() if "module" in predictor]
     for name, predictor in predictors.items():
         yield from ((f"predictors.{name}.members", member, modules) for member in predictor.get("members", []))
-    sources = {name: one["predictors"] for name, one in experiments.items() if one["protocol"] == "source"}
+    single = [name for name, one in experiments.items() if one["protocol"] == "source"]
+    sources = {name: one["predictors"] for name, one in experiments.items() if one["protocol"] in SOURCES}
     for name, experiment in experiments.items():
         where, chosen = f"experiments.{name}", experiment["predictors"]
         if experiment["protocol"] == "transfer":
@@ -36,6 +41,7 @@ def transfer_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]
                 yield from ((f"predictors.{one}.members", each, known) for each in predictors[one].get("members", []))
         else:
             yield from ((f"{where}.predictors", one, modules) for one in chosen)
+            yield from ((f"{where}.sources", one, single) for one in experiment.get("sources", []))
     for name, table in config["transfer_tables"].items():
         yield from _table_choices(f"transfer_tables.{name}", table, config)
 
@@ -90,9 +96,44 @@ def transferred_files(config: Config, experiment: str, predictor: str) -> list[s
 
 def source_settings(config: Config, experiment: str, predictor: str, seed: str) -> dict[str, Any]:
     """What workflow_scripts/source.py needs to know."""
-    (n_train,) = config["experiments"][experiment]["n_train"]
-    run = {"predictor": predictor, "n_train": n_train, "split": 0, "seed": int(seed)}
-    return {**_made_of(config, experiment, predictor), "run": run}
+    labels = config["experiments"][experiment].get("labels", "together")
+    families = []
+    for source in _single_sources(config, experiment).values():
+        (n_train,), tables = source["n_train"], list(population_tables(config, predictor, source["family"]))
+        families.append({"family": source["family"], "label": source["label"], "n_train": n_train, "tables": tables})
+    n_train = sum(family["n_train"] for family in families)
+    return {
+        "module": config["predictors"][predictor]["module"],
+        "keywords": predictor_keywords(config, predictor),
+        "families": families,
+        "by_family": labels == "by_family",
+        "run": {"predictor": predictor, "n_train": n_train, "split": 0, "seed": int(seed)},
+    }
+
+
+def source_files(config: Config, experiment: str, predictor: str) -> list[str]:
+    """The tables of the families of a source that a predictor reads, family after family."""
+    return [
+        path
+        for source in _single_sources(config, experiment).values()
+        for path in population_tables(config, predictor, source["family"]).values()
+    ]
+
+
+def source_labels(config: Config, experiment: str) -> list[str]:
+    """The labels of each family of a source."""
+    return [f"results/labels/{one['family']}.parquet" for one in _single_sources(config, experiment).values()]
+
+
+def source_splits(config: Config, experiment: str) -> list[str]:
+    """The split of each family of a source."""
+    return [f"results/splits/{name}.parquet" for name in _single_sources(config, experiment)]
+
+
+def _single_sources(config: Config, experiment: str) -> dict[str, Any]:
+    """The experiments that a source consists of: itself, or those that it joins."""
+    settings = config["experiments"][experiment]
+    return {name: config["experiments"][name] for name in settings.get("sources", [experiment])}
 
 
 def transfer_settings(config: Config, experiment: str, predictor: str) -> dict[str, Any]:
@@ -144,9 +185,11 @@ def transfer_runs(config: Config, experiment: str, predictor: str) -> list[list[
 
 def transfer_modules(config: Config, experiment: str, predictor: str) -> list[str]:
     """The modules that a job of a source or a transfer finds by name."""
+    settings = config["experiments"][experiment]
+    families = families_of(config, experiment) if settings["protocol"] in SOURCES else [settings["family"]]
     return [
         f"archgauge.predictors.{config['predictors'][predictor]['module']}",
-        f"archgauge.families.{config['experiments'][experiment]['family']}",
+        *(f"archgauge.families.{family}" for family in families),
     ]
 
 
@@ -167,14 +210,14 @@ def transfer_table_settings(config: Config, table: str) -> dict[str, Any]:
     return {
         **plain(settings),
         "rows": {
-            text: plain(row) if text in run or "missing" in row else {**plain(row), "missing": _NO_LABELS}
+            text: plain(row) if text in run or "missing" in row else {**plain(row), "missing": NO_LABELS}
             for text, row in settings["rows"].items()
         },
         "titles": {name: one["title"] for name, one in shown.items()},
         "notes": {one["title"]: one["note"] for one in shown.values() if "note" in one},
         "clusterings": clusterings_of(config, shown),
         "in_percent": in_percent(config, shown),
-        "scales": {name: _scale(config, name) for name in dict.fromkeys(run.values())},
+        "scales": {name: scale_of(config, name) for name in dict.fromkeys(run.values())},
     }
 
 
@@ -184,7 +227,7 @@ def _run(config: Config, table: str) -> dict[str, str]:
     return {text: row["experiment"] for text, row in rows if "experiment" in row and can_run(config, row["experiment"])}
 
 
-def _scale(config: Config, experiment: str) -> str:
+def scale_of(config: Config, experiment: str) -> str:
     """What an experiment learns from, and by what it is judged."""
     settings = config["experiments"][experiment]
     if settings["protocol"] == "source":
@@ -195,10 +238,13 @@ def _scale(config: Config, experiment: str) -> str:
             f"{settings['minimum_label']:g} % left out), {settings['seeds']} seeds."
         )
     source, models = settings["source"], config["experiments"][settings["source"]]
+    learnt = " and ".join(
+        f"{one['n_train'][0]:,} labels of {one['family']}" for one in _single_sources(config, source).values()
+    )
     kept = "the seed of the best ρ there" if settings["transferred"] == "best" else "each seed"
+    trained = "1 seed)" if models["seeds"] == 1 else f"{models['seeds']} seeds), {kept} transferred"
     return (
-        f"Label {settings['label']}; from {source} ({models['n_train'][0]:,} labels of {models['family']}, "
-        f"{models['seeds']} seeds), {kept} transferred; {settings['splits']} draws of target labels."
+        f"Label {settings['label']}; from {source} ({learnt}, {trained}; {settings['splits']} draws of target labels."
     )
 
 

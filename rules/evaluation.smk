@@ -9,6 +9,8 @@ rule evaluate:
         metrics="results/metrics/{experiment}.parquet",
     log:
         "results/logs/evaluate/{experiment}.log",
+    wildcard_constraints:
+        experiment=experiments_of(config, *JUDGED),
     conda:
         "../envs/archgauge.yaml"
     resources:

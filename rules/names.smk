@@ -70,7 +70,10 @@ from archgauge.transfer_config import (
     experiments_of,
     prediction_files,
     predictors_with,
+    source_files,
+    source_labels,
     source_settings,
+    source_splits,
     transfer_metrics,
     transfer_modules,
     transfer_settings,
@@ -79,6 +82,7 @@ from archgauge.transfer_config import (
 )
 
 EXPERIMENTS = [name for name in config["experiments"] if by_default(config, name)]
+JUDGED = ("few_label", "zero_shot", "source", "transfer")
 SEARCHES = [name for name in config["searches"] if searched_by_default(config, name)]
 TABLES = [
     name

@@ -7,6 +7,8 @@ rule split:
         splits="results/splits/{experiment}.parquet",
     log:
         "results/logs/split/{experiment}.log",
+    wildcard_constraints:
+        experiment=experiments_of(config, *JUDGED),
     conda:
         "../envs/archgauge.yaml"
     resources:

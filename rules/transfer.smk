@@ -1,20 +1,16 @@
-# Transfers: a predictor is trained once on a source family, and goes to every target.
+# Transfers: a predictor is trained once on a source, one family or several, and goes to every target.
 rule source:
     input:
-        population=lambda w: list(
-            population_tables(
-                config, w.predictor, config["experiments"][w.experiment]["family"]
-            ).values()
-        ),
-        labels=lambda w: f"results/labels/{config['experiments'][w.experiment]['family']}.parquet",
-        splits="results/splits/{experiment}.parquet",
+        population=lambda w: source_files(config, w.experiment, w.predictor),
+        labels=lambda w: source_labels(config, w.experiment),
+        splits=lambda w: source_splits(config, w.experiment),
     output:
         model="results/sources/{experiment}/{predictor}/{seed}.pt",
         predictions="results/sources/{experiment}/{predictor}/{seed}.parquet",
     log:
         "results/logs/source/{experiment}/{predictor}/{seed}.log",
     wildcard_constraints:
-        experiment=experiments_of(config, "source"),
+        experiment=experiments_of(config, "source", "joint_source"),
     conda:
         "../envs/archgauge.yaml"
     resources:

@@ -1,5 +1,7 @@
 """The classical baselines: their features by hand and by networkx, their closed forms against scikit-learn."""
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pyarrow.parquet as pq
@@ -228,6 +230,73 @@ def test_take_selects_every_column(index):
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rows])
     assert part.cells == tuple(cells[row] for row in rows)
     np.testing.assert_array_equal(part.graphs[1], rows)
+
+
+class Store:
+    """What joining asks of a store."""
+
+    def __init__(self, names: str):
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def followed_by(self, *others: "Store") -> "Store":
+        return Store(self.names + "".join(other.names for other in others))
+
+
+def joinable(family: str, names: str, store: Store | None = None, **columns) -> Population:
+    n, store = len(names), store or Store(names)
+    cells = tuple(Cell(("input", f"{family}{name}", "output"), ((0, 1), (1, 2))) for name in names)
+    given = {"cells": cells, "embedding": np.full((n, 2), ord(names[0]), np.float32)} | columns
+    ids, rows = np.array([f"{family}/{name}/x" for name in names], object), [store.names.index(name) for name in names]
+    return Population(ids, np.arange(n) + 1.0, np.arange(n) + 2.0, **given, graphs=(store, np.array(rows)))
+
+
+def test_joined_populations_keep_every_row_together():
+    one, other = joinable("left", "abc"), joinable("right", "de")
+    whole = Population.concatenate([one, other])
+    assert whole.arch_id.tolist() == [*one.arch_id, *other.arch_id]
+    assert whole.family.tolist() == ["left"] * 3 + ["right"] * 2
+    assert whole.macs.tolist() == [1, 2, 3, 1, 2]
+    assert whole.params.tolist() == [2, 3, 4, 2, 3]
+    assert [cell.operations[1] for cell in whole.cells] == ["lefta", "leftb", "leftc", "rightd", "righte"]
+    store, rows = whole.graphs
+    assert "".join(store.names[row] for row in rows) == "abcde"
+    part = whole.take([3, 0])
+    assert part.family.tolist() == ["right", "left"]
+    assert "".join(part.graphs[0].names[row] for row in part.graphs[1]) == "da"
+
+
+def test_a_store_of_several_parts_is_joined_once():
+    store = Store("abcd")
+    parts = [joinable("left", "bd", store), joinable("right", "ef"), joinable("left", "ca", store)]
+    joined, rows = Population.concatenate(parts).graphs
+    assert joined.names == "abcdef"
+    assert "".join(joined.names[row] for row in rows) == "bdefca"
+    alone, rows = Population.concatenate([parts[0], parts[2]]).graphs
+    assert alone is store
+    assert rows.tolist() == [1, 3, 2, 0]
+
+
+def test_joined_populations_have_the_columns_that_all_parts_have():
+    scores = [
+        np.array([(1.0, 2.0)], [("a", float), ("b", float)]),
+        np.array([(3.0, 4.0)], [("b", float), ("c", float)]),
+    ]
+    one, other = (joinable("x", "a", proxies=part, structure=part["b"][:, None]) for part in scores)
+    whole = Population.concatenate([one, replace(other, embedding=None)])
+    assert whole.embedding is None
+    assert whole.structure.tolist() == [[2], [3]]
+    assert whole.proxies.dtype.names == ("b",)
+    assert whole.proxies["b"].tolist() == [2, 3]
+    assert Population.concatenate([replace(one, proxies=one.proxies[["a"]]), other]).proxies is None
+
+
+def test_columns_of_several_widths_are_named():
+    wide = joinable("x", "a", embedding=np.zeros((1, 3), np.float32))
+    with pytest.raises(PredictorError, match="join at embedding: expected rows of one width, got 2 and 3"):
+        Population.concatenate([wide, joinable("y", "b")])
 
 
 def test_ridge_reaches_the_reference_on_nb201(tables_dir):

@@ -174,6 +174,20 @@ def test_k_gnn_is_the_network_of_gennape():
     assert [part.out_features for part in network.head if isinstance(part, nn.Linear)] == [32, 32, 32, 32, 1]
 
 
+def test_networks_of_other_sizes():
+    """The transferable predictor's: a GNN of width 64, and a head of five layers of hidden size 200."""
+    population, _ = graph_population(2)
+    labels = np.array([80.0, 90.0])
+    network = k_gnn.Predictor(epochs=1, width=64, layers=4, seed=0).fit(population, labels).network_
+    assert [(layer.own.in_features, layer.own.out_features) for layer in network.gnn.convolutions] == [(64, 64)] * 4
+    assert [part.out_features for part in network.head if isinstance(part, nn.Linear)] == [64, 64, 64, 64, 1]
+    toy, accuracy = toy_population(4)
+    head = regressor.Predictor(epochs=1, hidden=[200] * 4, seed=0).fit(toy, accuracy)
+    assert [part.out_features for part in head.network_ if isinstance(part, nn.Linear)] == [200] * 4 + [1]
+    restored = regressor.Predictor(epochs=1, hidden=[200] * 4, seed=0).restore(head.state())
+    np.testing.assert_array_equal(restored.predict(toy), head.predict(toy))
+
+
 def test_seed_decides():
     population, accuracy = toy_population(40)
     one, other = (

@@ -135,7 +135,7 @@ def test_constructor_stores_its_keywords_and_nothing_else(name):
 def test_needs_are_columns_of_a_population(name):
     needs = importlib.import_module(f"archgauge.predictors.{name}").Predictor.needs
     assert isinstance(needs, frozenset)
-    assert needs <= {"macs", "params", "cells", "embedding", "membership", "structure", "proxies", "graphs"}
+    assert needs <= {"macs", "params", "cells", "embedding", "membership", "structure", "proxies", "graphs", "family"}
 
 
 @every_predictor

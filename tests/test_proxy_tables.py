@@ -210,19 +210,40 @@ def test_the_transferable_table():
          "metric": "spearman", "value": value, "split": i, "seed": 0, "label": "x", "n": 9, "backend": "torch"}
         for i, value in enumerate((0.88, 0.9))
     ]  # fmt: skip
-    learnt = {"row": "CL-fine-tune", "family": "nb301", "experiment": "t", "predictor": "cl", "population": "all"}
+    runs += [{**run, "predictor": "macs", "value": run["value"] - 0.3 - 0.001 * run["split"]} for run in runs]
+    runs.append({**runs[0], "n_train": 0, "value": 0.4})
+    place = {"experiment": "t", "population": "all", "n_train": 50}
+    learnt = {
+        "headline": "CL-fine-tune",
+        "rows": {
+            "CL-fine-tune": {"nb301": {**place, "predictor": "cl"}, "nb101": {"missing": "No labels here."}},
+            "Costs": {"nb301": {**place, "predictor": "macs"}},
+            "CL, no label": {"nb301": {**place, "predictor": "cl", "n_train": 0}},
+            "Another": {"nb301": {**place, "predictor": "none"}},
+        },
+        "notes": {"CL-fine-tune": "Transductive."},
+        "scales": {"nb301": "The scale."},
+    }
     metrics = {"t": pa.Table.from_pylist(runs, METRICS)}
-    table = transferable_table("T", [*missing, *nb301_columns], [{**learnt, "n_train": 50}], metrics)
+    table = transferable_table("T", [*missing, *nb301_columns], learnt, metrics)
     assert table.columns == ("NB101", "NB301, computed here (n = 200)", "NB301, published (n = 500)")
     text = as_markdown(table)
     assert "the paper prints -0.210; here 0.250 with an interval of 0.1" in text
     assert "3 of 200 failed" in text
     entry = table.entries["CL-fine-tune", "NB301, computed here (n = 200)"]
     assert (entry.summary.mean, entry.summary.runs, entry.published.value) == (pytest.approx(0.89), 2, 0.892)
+    cells = {row: table.entries[row, "NB301, computed here (n = 200)"] for row in ("Costs", "CL, no label", "Another")}
+    assert (cells["Costs"].direction, cells["CL, no label"].direction) == ("↓", "")
+    assert cells["CL, no label"].summary.mean == 0.4
+    assert cells["Another"].summary is None
+    assert "The scale. 9 networks judged." in text
+    assert "Transductive." in text
+    assert "better / worse than CL-fine-tune" in text
     reasons = dict(table.notes)
     for key, found in table.entries.items():
         assert found.summary is not None or found.marks, key
     assert "download" in reasons[table.entries["Synflow", "NB101"].marks]
+    assert reasons[table.entries["CL-fine-tune", "NB101"].marks] == "No labels here."
     assert "learnt" in reasons[table.entries["GNN-fine-tune", "NB301, computed here (n = 200)"].marks]
     assert "0.25,,0.1" in as_csv(table)
 

@@ -79,6 +79,47 @@ def test_random_batches(opened):
         assert as_lists(opened.batch(rows)) == naive(opened, rows)
 
 
+@pytest.fixture(scope="module")
+def pair(opened, tmp_path_factory):
+    """The store, and another one of other graphs whose kinds come in another order."""
+    return opened, GraphStore(*write_graphs(tmp_path_factory.mktemp("other"), OTHERS, per_group=7))
+
+
+OTHERS = nb201.sample(20, np.random.default_rng(5))[::-1]
+
+
+def test_joined_stores_give_the_graphs_of_each(pair):
+    """Each graph of a mixed batch has the nodes, kind by kind, and the edges that its own store gives it."""
+    one, other = pair
+    joined = one.followed_by(other)
+    assert len(joined) == 81
+    assert len(joined.kinds) == len(set(one.kinds) | set(other.kinds)) < len(one.kinds) + len(other.kinds)
+    rows = np.random.default_rng(2).permutation(81)[:30]
+    batch, at = joined.batch(rows), 0
+    for row in rows:
+        own, store = (row, one) if row < 61 else (row - 61, other)
+        alone = store.batch(np.array([own]))
+        nodes = slice(at, at + len(alone.kind))
+        found = [joined.kinds[kind] for kind in batch.kind[nodes]]
+        assert found == [store.kinds[kind] for kind in alone.kind]
+        inside = (batch.edge_target >= nodes.start) & (batch.edge_target < nodes.stop)
+        assert (batch.edge_source[inside] - at).tolist() == alone.edge_source.tolist()
+        assert (batch.edge_target[inside] - at).tolist() == alone.edge_target.tolist()
+        assert (joined.arch_id[row], joined.macs[row]) == (store.arch_id[own], store.macs[own])
+        at = nodes.stop
+    assert at == len(batch.kind)
+
+
+def test_a_joined_store_leaves_its_stores_alone(pair):
+    one, other = pair
+    before = [as_lists(store.batch(np.arange(20))) for store in pair]
+    joined = one.followed_by(other)
+    assert [as_lists(store.batch(np.arange(20))) for store in pair] == before
+    assert as_lists(joined.followed_by(one).batch(np.arange(81))) == as_lists(joined.batch(np.arange(81)))
+    assert joined.row[other.arch_id[3]] == 64
+    assert one.followed_by().arch_id.tolist() == one.arch_id.tolist()
+
+
 def test_edges_are_sorted_by_target_and_lead_forward(opened):
     batch = opened.batch(np.arange(61))
     assert (batch.edge_target.diff() >= 0).all()

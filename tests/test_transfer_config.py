@@ -46,7 +46,19 @@ def changed(path: str, value) -> dict:
         (
             "experiments.to_nb201.source",
             "few_labels",
-            "to_nb201.source: expected one of nb101_source, cluster_grid, got 'few_labels'",
+            "to_nb201.source: expected one of nb101_source, .*, got 'few_labels'",
+        ),
+        (
+            "experiments.nb201_nb301.sources",
+            ["nb201_labels", "nb101_nb301"],
+            "nb201_nb301.sources: expected one of nb101_source, .*, got 'nb101_nb301'",
+        ),
+        ("experiments.nb201_nb301.labels", "percent", r"nb201_nb301.labels: .*'percent' is not one of"),
+        ("experiments.nb201_nb301.predictors", ["gennape"], "nb201_nb301.predictors: expected one of macs"),
+        (
+            "experiments.held_out_nb201.only",
+            "without_nine",
+            "held_out_nb201.only: expected a function of .*nb201.py, got",
         ),
         ("experiments.to_nb201.transferred", "worst", r"to_nb201.transferred: .*'worst' is not one of"),
         (

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from archgauge import job
-from archgauge.evaluation.labels import label_values, labelled, rows_of
+from archgauge.evaluation.labels import counted, label_values, labelled, rows_of
 from archgauge.evaluation.splits import few_label_split, source_split
 from archgauge.schemas import ARCHITECTURES, GRAPHS, LABELS, SPLITS, read_table, write_table
 
@@ -16,6 +16,10 @@ def main(*, architectures: Path, labels: Path, graphs: list[Path], splits: Path,
     label, minimum_label, table = settings["label"], settings["minimum_label"], read_table(labels, LABELS)
     arch_ids = read_table(architectures, ARCHITECTURES, ["arch_id"])["arch_id"].to_numpy()
     arch_ids = arch_ids[labelled(table, label, arch_ids)]
+    if settings["only"] is not None:
+        arch_ids = arch_ids[
+            np.isin(arch_ids, counted(settings["family"], settings["only"]).to_numpy(zero_copy_only=False))
+        ]
     if minimum_label is not None:
         arch_ids = arch_ids[label_values(table, label, arch_ids) >= minimum_label]
     groups = groups_of(settings["family"], graphs[0], arch_ids) if graphs else None

@@ -1,13 +1,52 @@
-"""Taking one label for given architectures out of a LABELS table."""
+"""Taking one label for given architectures out of a LABELS table, and bringing those of families to one scale."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from archgauge.errors import TableError
+
+
+@dataclass(frozen=True)
+class LabelScale:
+    """Where labels lie, and how far apart.
+
+    Attributes:
+        mean, std: of the labels; a spread of 0 counts as 1.
+    """
+
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Self:
+        """The scale of labels (n,)."""
+        return cls(float(values.mean()), float(values.std()) or 1.0)
+
+    def moved(self, values: np.ndarray, to: Self) -> np.ndarray:
+        """Values (n,) of this scale to their places on another one."""
+        return (values - self.mean) / self.std * to.std + to.mean
+
+
+def on_one_scale(accuracy_pct: np.ndarray, family: np.ndarray) -> tuple[np.ndarray, LabelScale]:
+    """Bring the labels (n,) of each family (n,) to the mean and spread of all labels together.
+
+    A point is worth as much of a family's spread everywhere: without this, a squared error hardly sees a family whose
+    accuracies lie close together.
+
+    Returns:
+        The labels (n,), and the scale that they are on.
+    """
+    common, moved = LabelScale.of(accuracy_pct), np.empty(len(accuracy_pct))
+    for name in np.unique(family):
+        values = accuracy_pct[family == name]
+        moved[family == name] = LabelScale.of(values).moved(values, common)
+    return moved, common
 
 
 def label_values(labels: pa.Table, label: str, arch_ids: Sequence[str] | np.ndarray) -> np.ndarray:

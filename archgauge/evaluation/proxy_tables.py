@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ import pyarrow.compute as pc
 
 from archgauge.evaluation.proxy_scores import Correlation, Scores, correlation
 from archgauge.evaluation.published import Published, published
-from archgauge.evaluation.statistics import Summary, summarise
-from archgauge.evaluation.tables import Entry, Note, ResultTable, annotated
+from archgauge.evaluation.statistics import Run, Summary, summarise
+from archgauge.evaluation.tables import NOT_RUN, Entry, Note, ResultTable, annotated, compared, comparison, direction
 
 COSTS = {"macs": "MACs", "params": "parameters"}
 _COUNTED = {"macs": ", once ReLUs, normalisations and pools are counted as there", "params": ""}
@@ -26,8 +27,12 @@ _NO_COLUMN = "not among the published columns"
 _NOT_COMPUTED = "not in the configured set of proxies"
 _CONSTANT = "undefined: all scores are equal"
 _ANY_BATCH = "does not depend on the batch"
-_LEARNT = "no number yet: the experiment of its transfer is named by `learnt` of this table in the configuration"
-_RUNS = "Learnt predictors: mean ± standard error over runs, their number in parentheses; the paper's ± is a deviation."
+_LEARNT = "its transfer is not named by `learnt` of this table in the configuration"
+_RUNS = (
+    "Learnt predictors: mean ± standard error over runs, their number in parentheses; the paper's ± is a deviation. "
+    "They are judged on all labelled networks of the family but the fine-tuning samples, proxies on n networks."
+)
+_JUDGED = "{} {:,} networks judged."
 _OTHER_SIGN = (
     "the paper prints {}; here {} with an interval of {} to {}: of the other sign, and not by chance of the draw"
 )
@@ -144,31 +149,34 @@ GENNAPE = {"Synflow": "synflow", "Jacov": "jacov", "Fisher": "fisher", "Snip": "
 
 
 def transferable_table(
-    title: str, columns: Sequence[Source], learnt: Sequence[Mapping[str, Any]], metrics: Mapping[str, pa.Table]
+    title: str, columns: Sequence[Source], learnt: Mapping[str, Any], metrics: Mapping[str, pa.Table]
 ) -> ResultTable:
     """The transferable predictor's Table 1: proxies and learnt predictors in rows, families in columns.
 
     Args:
-        learnt: which numbers of METRICS stand in the rows of the learnt predictors, `learnt` of the configuration.
+        learnt: of `archgauge.proxy_config.paper_settings`: which numbers of METRICS stand in the rows of the learnt
+            predictors.
         metrics: METRICS by experiment.
     """
     entries, notes = {}, _source_notes(columns, as_rows=False)
+    notes += [Note(text, row) for row, text in learnt["notes"].items()]
+    rows = list(dict.fromkeys([*LEARNT, *learnt["rows"]]))
     for source in columns:
         for row, proxy in TRANSFERABLE.items():
             printed = published("transferable", "1", row, source.row) if row in PRINTED else None
             key = (row, source.heading)
             entries[key], reasons = _cell(source, proxy, printed)
             notes += [Note(text, *key) for text in reasons]
-        for row in LEARNT:
-            key = (row, source.heading)
-            paper = published("transferable", "1", row, source.row) if source.first else None
-            runs = _runs(source.family, row, learnt, metrics) if source.first else []
-            entries[key] = Entry(summarise(np.array(runs)) if runs else None, 3, False, "", None, paper)
-            if not runs:
-                notes.append(Note(_LEARNT if source.first else _OF_SAMPLE, *key))
+        for row, (entry, reason) in _learnt_cells(source, rows, learnt, metrics).items():
+            entries[row, source.heading] = entry
+            notes += [Note(reason, row, source.heading)] if reason else []
+        if source.first and source.family in learnt["scales"]:
+            n = _rows(metrics, learnt["rows"][learnt["headline"]][source.family])["n"][0].as_py()
+            notes.append(Note(_JUDGED.format(learnt["scales"][source.family], n), column=source.heading))
     headings = [source.heading for source in columns]
-    legend = (_READ, _BRACKETS.format("the transferable predictor, Table 1"), _RUNS)
-    return annotated(title, "method", [*TRANSFERABLE, *LEARNT], headings, entries, notes, legend)
+    legend = [_READ, _BRACKETS.format("the transferable predictor, Table 1"), _RUNS]
+    legend += [comparison(learnt["headline"])] if learnt["rows"] else []
+    return annotated(title, "method", [*TRANSFERABLE, *rows], headings, entries, notes, legend)
 
 
 def gennape_table(title: str, rows: Sequence[Source]) -> ResultTable:
@@ -201,19 +209,34 @@ def _cell(source: Source, proxy: str, printed: Published | None) -> tuple[Entry,
     return entry, reasons
 
 
-def _runs(family: str, row: str, learnt: Sequence[Mapping[str, Any]], metrics: Mapping[str, pa.Table]) -> list[float]:
-    """Spearman's correlations of a learnt predictor by run; none where the configuration names no experiment."""
-    wanted = [entry for entry in learnt if (entry["family"], entry["row"]) == (family, row)]
-    values: list[float] = []
-    for entry in wanted:
-        table = metrics[entry["experiment"]]
-        columns = {name: entry[name] for name in ("family", "predictor", "population", "n_train")} | {
-            "metric": "spearman"
-        }
-        for column, value in columns.items():
-            table = table.filter(pc.equal(table[column], value))
-        values += table["value"].to_pylist()
-    return values
+def _learnt_cells(
+    source: Source, rows: Sequence[str], learnt: Mapping[str, Any], metrics: Mapping[str, pa.Table]
+) -> dict[str, tuple[Entry, str]]:
+    """The cells of learnt predictors in one column, each with why it is empty ("" where it is not)."""
+    cells = {row: learnt["rows"].get(row, {}).get(source.family, {"missing": _LEARNT}) for row in rows}
+    if not source.first:
+        cells = {row: {"missing": _OF_SAMPLE} for row in rows}
+    runs = {row: {} if "missing" in cell else _runs(metrics, cell) for row, cell in cells.items()}
+    found = {}
+    for row, values in runs.items():
+        paper = published("transferable", "1", row, source.row) if source.first and row in LEARNT else None
+        difference = compared(values, runs.get(learnt["headline"], {})) if row != learnt["headline"] else None
+        summary = summarise(np.array(list(values.values()))) if values else None
+        entry = Entry(summary, 3, False, direction(difference, higher=True), difference, paper)
+        found[row] = entry, cells[row].get("missing", "" if values else NOT_RUN)
+    return found
+
+
+def _runs(metrics: Mapping[str, pa.Table], cell: Mapping[str, Any]) -> dict[Run, float]:
+    """Spearman's correlations of a learnt predictor by run."""
+    return {(row["split"], row["seed"]): row["value"] for row in _rows(metrics, cell).to_pylist()}
+
+
+def _rows(metrics: Mapping[str, pa.Table], cell: Mapping[str, Any]) -> pa.Table:
+    """The METRICS rows of one cell."""
+    where = {name: cell[name] for name in ("predictor", "population", "n_train")} | {"metric": "spearman"}
+    table = metrics[cell["experiment"]]
+    return table.filter(reduce(pc.and_, (pc.equal(table[name], value) for name, value in where.items())))
 
 
 def _differs(found: Correlation, printed: Published) -> bool:

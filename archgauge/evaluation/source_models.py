@@ -20,15 +20,19 @@ class SourceModel:
     Attributes:
         seed: of its training.
         spearman: rank correlation on the second validation set of the source, by which a seed is chosen.
+            The mean over families where the source has several.
         scores: (V,) float64, its scores of the first validation set: their mean and spread are its scale.
         state: what `archgauge.predictors.neural.Neural.restore` needs; None for a predictor that carries nothing
             over, such as MACs.
+        label_scale: mean and standard deviation that the labels of every family were brought to before training;
+            None where they were learnt as they are.
     """
 
     seed: int
     spearman: float
     scores: np.ndarray
     state: dict[str, Any] | None
+    label_scale: tuple[float, float] | None = None
 
 
 def transferred(models: Sequence[SourceModel], which: Literal["best", "every"]) -> list[SourceModel]:

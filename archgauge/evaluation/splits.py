@@ -90,6 +90,18 @@ def source_split(arch_ids: Sequence[str], rng: np.random.Generator) -> pa.Table:
     return _split_table(ids, np.zeros(len(ids)), np.repeat(list(SOURCE_SHARES), sizes), positions)
 
 
+def joint_split(splits: Sequence[pa.Table], n_train: Sequence[int]) -> pa.Table:
+    """The source splits of several families as one, with the first `n_train` training rows of each.
+
+    Positions are kept, so that the first rows of a role are of all families in turn.
+    """
+    kept = [
+        table.filter(pc.or_(pc.not_equal(table["role"].cast(pa.string()), "train"), pc.less(table["position"], size)))
+        for table, size in zip(splits, n_train, strict=True)
+    ]
+    return pa.concat_tables(kept).unify_dictionaries()
+
+
 @dataclass(frozen=True)
 class Division:
     """One split, laid along N architectures in a given order.

@@ -137,12 +137,14 @@ def pivot(
         for row in rows:
             key = (row.text, column.text)
             summary = printed[key]
-            difference = _difference(values, key, reference) if summary else None
+            difference = None
+            if summary and reference is not None and reference != row.text:
+                difference = compared(values[key], values[reference, column.text])
             entries[key] = Entry(
                 summary=summary,
                 decimals=digits,
                 best=summary is not None and (summary.runs, round(summary.mean, digits)) == best,
-                direction=_direction(difference, higher_is_better(name)),
+                direction=direction(difference, higher_is_better(name)),
                 difference=difference,
                 published=published.get(key),
             )
@@ -253,14 +255,13 @@ def _best(summaries: Sequence[Summary | None], digits: int, higher: bool) -> tup
     return most, max(means) if higher else min(means)
 
 
-def _difference(values, key: tuple[str, str], reference: str | None) -> PairedDifference | None:
-    other = (reference, key[1])
-    if reference is None or reference == key[0] or not values[key].keys() & values[other].keys():
-        return None
-    return paired_difference(values[key], values[other])
+def compared(values: Mapping[Run, float], reference: Mapping[Run, float]) -> PairedDifference | None:
+    """The difference to a reference on the shared runs; None where there are none."""
+    return paired_difference(values, reference) if values.keys() & reference.keys() else None
 
 
-def _direction(difference: PairedDifference | None, higher: bool) -> str:
+def direction(difference: PairedDifference | None, higher: bool) -> str:
+    """The arrow of a significant difference, "" where there is none."""
     if difference is None or not difference.p < SIGNIFICANCE:
         return ""
     return "↑" if (difference.mean > 0) == higher else "↓"
@@ -275,11 +276,16 @@ def _legend(published: Mapping[tuple[str, str], Published], reference: str | Non
         sources = "; ".join(sorted({number.source for number in published.values()}))
         legend.append(f"In brackets: published, with the paper's standard deviation ({sources}).")
     if reference is not None:
-        legend.append(
-            f"↑ / ↓: better / worse than {reference} on the same runs (paired t test, p < {SIGNIFICANCE:g}, "
-            "not corrected for the number of comparisons)."
-        )
+        legend.append(comparison(reference))
     return legend
+
+
+def comparison(reference: str) -> str:
+    """The sentence that says what an arrow is."""
+    return (
+        f"↑ / ↓: better / worse than {reference} on the same runs (paired t test, p < {SIGNIFICANCE:g}, "
+        "not corrected for the number of comparisons)."
+    )
 
 
 def _check_names(rows, columns, notes, published, reference) -> None:

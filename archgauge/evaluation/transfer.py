@@ -4,7 +4,7 @@ GENNAPE, "NAS-Bench-101 Comparison" and "Transferability Prediction Error".
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from archgauge.evaluation.ensembles import Combination
-from archgauge.evaluation.labels import rows_of
+from archgauge.evaluation.labels import LabelScale, on_one_scale, rows_of
 from archgauge.evaluation.metrics import spearman
 from archgauge.evaluation.protocols import named_tasks, prediction_rows, swept
 from archgauge.evaluation.source_models import SourceModel
@@ -35,8 +35,10 @@ def train_source(
     splits: pa.Table,
     run: Mapping[str, Any],
     report: Callable[[str, float, int], None],
+    *,
+    by_family: bool = False,
 ) -> tuple[SourceModel, pa.Table]:
-    """Train a predictor on the labels of a source family.
+    """Train a predictor on the labels of a source: one family, or several together.
 
     The first validation set is watched after each epoch and decides nothing. Training over, the second one is judged:
     its Spearman correlation says which seed is transferred.
@@ -47,6 +49,8 @@ def train_source(
         splits: SPLITS as `archgauge.evaluation.splits.source_split` makes them.
         run: "predictor", and "n_train", "split" and "seed" of the one run.
         report: gets the name, value and step of what is watched.
+        by_family: whether to bring the training labels of each family to one scale, see
+            `archgauge.evaluation.labels.on_one_scale`; that of fine-tuning labels is then found in the same way.
 
     Returns:
         The model, and SCORES of the second validation set.
@@ -57,17 +61,24 @@ def train_source(
     )
     predictor, few = make(run["seed"]), watched[:WATCHED]
 
+    def agreement(predicted: np.ndarray, among: np.ndarray) -> float:
+        return _within_families(predicted, accuracy_pct[among], population.family[among])
+
     def watch(epoch: int) -> None:
-        report("validation/spearman", spearman(predictor.predict(population.take(few)), accuracy_pct[few]), epoch)
+        report("validation/spearman", agreement(predictor.predict(population.take(few)), few), epoch)
 
     watching = [watch] if isinstance(predictor, Neural) else []
-    predictor.fit(population.take(rows), accuracy_pct[rows], *watching)
+    labels, scale = accuracy_pct[rows], None
+    if by_family:
+        labels, scale = on_one_scale(labels, population.family[rows])
+    predictor.fit(population.take(rows), labels, *watching)
     table = scored(predictor, population.take(judged), run)
     model = SourceModel(
         seed=run["seed"],
-        spearman=spearman(table["predicted"].to_numpy(), accuracy_pct[judged]),
+        spearman=agreement(table["predicted"].to_numpy(), judged),
         scores=scored(predictor, population.take(watched), run)["score"].to_numpy(),
         state=predictor.state() if isinstance(predictor, Neural) else None,
+        label_scale=None if scale is None else (scale.mean, scale.std),
     )
     return model, table
 
@@ -104,10 +115,14 @@ def transfer(
         if not models:
             return scored(make(run["seed"]).fit(population.take(rows), accuracy_pct[rows]), population, run)
         model = models[run["seed"] % len(models)]
-        predictor = make(model.seed).restore(model.state)
-        if run["n_train"]:
-            predictor.fine_tune(population.take(rows), accuracy_pct[rows], **fine_tuning, seed=run["seed"])
-        return scored(predictor, population, run)
+        predictor, labels, restored = make(model.seed).restore(model.state), accuracy_pct[rows], _as_it_is
+        if not run["n_train"]:
+            return scored(predictor, population, run)
+        if model.label_scale is not None:
+            own, learnt = LabelScale.of(labels), LabelScale(*model.label_scale)
+            labels, restored = own.moved(labels, learnt), partial(learnt.moved, to=own)
+        predictor.fine_tune(population.take(rows), labels, **fine_tuning, seed=run["seed"])
+        return scored(predictor, population, run, restored)
 
     return swept(named_tasks(runs, splits, population.arch_id), compute, **kept, schema=SCORES)
 
@@ -146,12 +161,34 @@ def ensemble(
     return pa.concat_tables([table.cast(PREDICTIONS) for table in tables])
 
 
-def scored(predictor: Any, population: Population, run: Mapping[str, Any]) -> pa.Table:
-    """SCORES of a run. The score is the prediction itself, but for predictors of ranks, which depend on the company."""
+def _as_it_is(predicted: np.ndarray) -> np.ndarray:
+    return predicted
+
+
+def scored(
+    predictor: Any,
+    population: Population,
+    run: Mapping[str, Any],
+    restored: Callable[[np.ndarray], np.ndarray] = _as_it_is,
+) -> pa.Table:
+    """SCORES of a run. The score is the prediction itself, but for predictors of ranks, which depend on the company.
+
+    Args:
+        restored: brings predictions (N,) back to the scale of the labels; ranks have none.
+    """
     predicted = predictor.predict(population)
-    score = predictor.score(population) if isinstance(predictor, Ranker) else predicted
+    if isinstance(predictor, Ranker):
+        score = predictor.score(population)
+    else:
+        score = predicted = restored(predicted)
     rows = prediction_rows(population.arch_id, predicted, run)
     return rows.append_column("score", pa.array(score)).cast(SCORES)
+
+
+def _within_families(predicted: np.ndarray, accuracy_pct: np.ndarray, family: np.ndarray) -> float:
+    """Spearman's correlation (n,) within each family, averaged: which family is better is nobody's question."""
+    parts = [family == name for name in np.unique(family)]
+    return float(np.mean([spearman(predicted[part], accuracy_pct[part]) for part in parts]))
 
 
 def _scores(table: pa.Table, arch_id: np.ndarray, *run: int) -> np.ndarray:

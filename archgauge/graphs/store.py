@@ -5,7 +5,7 @@ content: when that changes, or the cache is truncated, it is built again.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,9 +28,10 @@ _COLUMNS = ("kind", "edge_source", "edge_target")
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Flat arrays of one record batch, mapped."""
+    """Flat arrays of one record batch, mapped; `kind_row` is the row of each of its kinds in the store's table."""
 
     first_row: int
+    kind_row: np.ndarray
     node_offset: np.ndarray
     edge_offset: np.ndarray
     kind: np.ndarray
@@ -56,10 +57,13 @@ class GraphStore:
         self.arch_id = table["arch_id"].to_numpy()
         self.macs, self.params = table["macs"].to_numpy(), table["params"].to_numpy()
         self.live_hash = table["live_hash"].to_numpy()
-        self._chunks = _mapped(self.path, self.kinds)
-        self._first_row = np.array([chunk.first_row for chunk in self._chunks])
-        self.node_count = np.concatenate([np.diff(chunk.node_offset) for chunk in self._chunks])
-        self._edge_count = np.concatenate([np.diff(chunk.edge_offset) for chunk in self._chunks])
+        self._set_chunks(_mapped(self.path, self.kinds))
+
+    def _set_chunks(self, chunks: list[_Chunk]) -> None:
+        self._chunks = chunks
+        self._first_row = np.array([chunk.first_row for chunk in chunks])
+        self.node_count = np.concatenate([np.diff(chunk.node_offset) for chunk in chunks])
+        self._edge_count = np.concatenate([np.diff(chunk.edge_offset) for chunk in chunks])
 
     def __len__(self) -> int:
         return len(self.arch_id)
@@ -68,6 +72,22 @@ class GraphStore:
     def row(self) -> dict[str, int]:
         """Row of each `arch_id`."""
         return {name: row for row, name in enumerate(self.arch_id)}
+
+    def followed_by(self, *others: "GraphStore") -> "GraphStore":
+        """The graphs of this store and then those of others, over one table of kinds: a batch may mix them."""
+        stores, kinds, chunks = (self, *others), KindTable(), list[_Chunk]()
+        for store, first in zip(stores, np.cumsum([0, *map(len, stores[:-1])]), strict=True):
+            rows = np.array([kinds.index(kind) for kind in store.kinds])
+            chunks += [
+                replace(chunk, first_row=int(first) + chunk.first_row, kind_row=rows[chunk.kind_row])
+                for chunk in store._chunks
+            ]
+        joined = GraphStore.__new__(GraphStore)
+        joined.path, joined.kinds = self.path, kinds
+        for name in ("arch_id", "macs", "params", "live_hash"):
+            setattr(joined, name, np.concatenate([getattr(store, name) for store in stores]))
+        joined._set_chunks(chunks)
+        return joined
 
     def batch(self, rows: np.ndarray) -> GraphBatch:
         """The live graphs of `rows`, in that order, gathered by offsets."""
@@ -80,7 +100,7 @@ class GraphStore:
             local = rows[here] - chunk.first_row
             from_nodes, count = ragged_rows(chunk.node_offset, local)
             from_edges, edge_count = ragged_rows(chunk.edge_offset, local)
-            kind[_places(node_offset[here], count)] = chunk.kind[from_nodes]
+            kind[_places(node_offset[here], count)] = chunk.kind_row[chunk.kind[from_nodes]]
             to_edges, shift = _places(edge_offset[here], edge_count), np.repeat(node_offset[here], np.diff(edge_count))
             source[to_edges] = chunk.edge_source[from_edges] + shift
             target[to_edges] = chunk.edge_target[from_edges] + shift
@@ -114,13 +134,13 @@ def live_graphs(graphs: Path, kinds: KindTable) -> Iterator[Graphs]:
 def _mapped(graphs: Path, kinds: KindTable) -> list[_Chunk]:
     cache, key = graphs.with_suffix(".live.arrow"), sha256(graphs).encode()
     try:
-        return _open(cache, key)
+        return _open(cache, key, len(kinds))
     except (FileNotFoundError, pa.ArrowInvalid, OSError):
         _build(cache, graphs, kinds, key)
-        return _open(cache, key)
+        return _open(cache, key, len(kinds))
 
 
-def _open(cache: Path, key: bytes) -> list[_Chunk]:
+def _open(cache: Path, key: bytes, n_kinds: int) -> list[_Chunk]:
     """Map the cache; `ArrowInvalid` when it is truncated or made from another table or by another version."""
     reader = pa.ipc.open_file(pa.memory_map(str(cache)))
     if reader.schema.metadata != {b"parquet": key, b"format": _FORMAT}:
@@ -131,7 +151,7 @@ def _open(cache: Path, key: bytes) -> list[_Chunk]:
         columns = [batch.column(name) for name in _COLUMNS]
         node_offset, edge_offset, _ = (column.offsets.to_numpy() for column in columns)
         values = (column.values.to_numpy() for column in columns)
-        chunks.append(_Chunk(first_row, node_offset, edge_offset, *values))
+        chunks.append(_Chunk(first_row, np.arange(n_kinds), node_offset, edge_offset, *values))
         first_row += len(batch)
     return chunks
 

@@ -1,7 +1,7 @@
 """What GENNAPE's heads on embeddings share (its supplement)."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Literal, Self
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from archgauge.nn.heads import GENNAPE_HIDDEN
 from archgauge.predictors._standardiser import Standardiser
 from archgauge.predictors.neural import Neural, State, Target, built, predicted
 from archgauge.predictors.population import Population, column
@@ -23,6 +24,7 @@ class EmbeddingHead(Neural):
             `archgauge.predictors.neural.Target`.
         epochs, learning_rate, batch_size: of Adam. The defaults are GENNAPE's on a large source; for 50 labels it
             takes 100 epochs of batches of 1.
+        hidden: widths of the hidden layers; four of 256 in GENNAPE.
         epoch_steps: most steps of an epoch, where given: from `epoch_steps * batch_size` rows on the batches grow.
         seed: of the initial weights and the order of the training rows.
 
@@ -41,9 +43,10 @@ class EmbeddingHead(Neural):
         learning_rate: float = 1e-4,
         batch_size: int = 32,
         epoch_steps: int | None = None,
+        hidden: Sequence[int] = GENNAPE_HIDDEN,
         seed: int,
     ):
-        self.flops_transform = flops_transform
+        self.flops_transform, self.hidden = flops_transform, hidden
         self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
         self.epoch_steps, self.seed = epoch_steps, seed
 

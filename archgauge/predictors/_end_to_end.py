@@ -20,18 +20,19 @@ from archgauge.predictors.population import Population, column
 
 WIDTH = 32
 LAYERS = 6
-HIDDEN = (32, 32, 32, 32)
+HIDDEN_LAYERS = 4
 PREDICT_GRAPHS = 256
 """Graphs that are predicted at a time."""
 
 
 class EndToEnd(Neural):
-    """Node embeddings of 32, six layers of messages with tanh, the mean over the nodes, four hidden layers of 32.
+    """Node embeddings, layers of messages with tanh, the mean over the nodes, four hidden layers, all of one width.
 
     Node features and the one direction of messages are those of GENNAPE's public k-GNN.
 
     Args:
         epochs, learning_rate, batch_size: of Adam; GENNAPE's on a large source.
+        width, layers: of the network; 32 and 6 in GENNAPE (supplement), 64 and "4 or 6" in the transferable predictor.
         backend: of message passing, "torch" or "dgl"; the workflow gives the configured one.
         seed: of the initial weights and the order of the training rows.
 
@@ -41,19 +42,28 @@ class EndToEnd(Neural):
     """
 
     def __init__(
-        self, *, epochs: int = 40, learning_rate: float = 1e-4, batch_size: int = 32, backend: str = "torch", seed: int
+        self,
+        *,
+        epochs: int = 40,
+        learning_rate: float = 1e-4,
+        batch_size: int = 32,
+        width: int = WIDTH,
+        layers: int = LAYERS,
+        backend: str = "torch",
+        seed: int,
     ):
         self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
+        self.width, self.layers = width, layers
         self.backend, self.seed = backend, seed
 
     @abstractmethod
     def gnn(self) -> nn.Module:
-        """A new GNN: vectors of the kinds (K, WIDTH) and a `GraphBatch` of B graphs to (B, WIDTH)."""
+        """A new GNN: vectors of the kinds (K, width) and a `GraphBatch` of B graphs to (B, width)."""
 
     def begin(self, population: Population, labels: np.ndarray, generator: torch.Generator) -> None:
         """Set the scale of the labels and a new network."""
         self.target_ = Target.fit(labels, population.macs, flops_transform="none")
-        self.network_ = built(lambda: _Network(self.gnn(), generator))
+        self.network_ = built(lambda: _Network(self.gnn(), self.width, generator))
 
     def loss(
         self, population: Population, labels: np.ndarray, generator: torch.Generator
@@ -84,19 +94,19 @@ class EndToEnd(Neural):
     def restore(self, state: State) -> Self:
         """Become what `state` was taken of."""
         self.target_ = Target(**state["target"])
-        self.network_ = built(lambda: _Network(self.gnn(), torch.Generator()))
+        self.network_ = built(lambda: _Network(self.gnn(), self.width, torch.Generator()))
         self.network_.load_state_dict(state["network"])
         return self
 
 
 class _Network(nn.Module):
-    def __init__(self, gnn: nn.Module, generator: torch.Generator):
+    def __init__(self, gnn: nn.Module, width: int, generator: torch.Generator):
         super().__init__()
         empty = gennape([])
-        self.embedding = NodeEmbedding(empty.cardinality, empty.numbers.shape[1], WIDTH)
+        self.embedding = NodeEmbedding(empty.cardinality, empty.numbers.shape[1], width)
         self.gnn = gnn
         initialise(self, generator)
-        self.head = mlp(WIDTH, 1, generator, HIDDEN)
+        self.head = mlp(width, 1, generator, [width] * HIDDEN_LAYERS)
 
     def forward(self, batch: GraphBatch, categories: Tensor, numbers: Tensor) -> Tensor:
         """B graphs over K kinds with features (K, c) and (K, r) to outputs (B,)."""

@@ -11,14 +11,14 @@ from archgauge.predictors.population import Population, column
 
 
 class Predictor(EmbeddingHead):
-    """y_i = sum_j U_ij f_j(h_i): a perceptron of four hidden layers of 256 for each of the C clusters."""
+    """y_i = sum_j U_ij f_j(h_i): a perceptron for each of the C clusters."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"embedding", "membership", "macs"})
     predicts_percent: ClassVar[bool] = True
 
     def network(self, widths: list[int], generator: torch.Generator) -> nn.Module:
         """The ensemble of C perceptrons."""
-        return MlpEnsemble(widths[0], widths[1], generator)
+        return MlpEnsemble(widths[0], widths[1], generator, self.hidden)
 
     def beside(self, population: Population) -> tuple[Tensor, ...]:
         """Memberships (N, C)."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import nn
 
 from archgauge.nn.gin import Gin
-from archgauge.predictors._end_to_end import LAYERS, WIDTH, EndToEnd
+from archgauge.predictors._end_to_end import EndToEnd
 
 
 class Predictor(EndToEnd):
@@ -16,4 +16,4 @@ class Predictor(EndToEnd):
 
     def gnn(self) -> nn.Module:
         """The GIN."""
-        return Gin(WIDTH, WIDTH, LAYERS, self.backend)
+        return Gin(self.width, self.width, self.layers, self.backend)

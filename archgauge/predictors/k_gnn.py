@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import nn
 
 from archgauge.nn.graph_conv import KGnn
-from archgauge.predictors._end_to_end import LAYERS, WIDTH, EndToEnd
+from archgauge.predictors._end_to_end import EndToEnd
 
 
 class Predictor(EndToEnd):
@@ -16,4 +16,6 @@ class Predictor(EndToEnd):
 
     def gnn(self) -> nn.Module:
         """The k-GNN."""
-        return KGnn(WIDTH, WIDTH, LAYERS, aggregation="mean", direction="forward", message_backend=self.backend)
+        return KGnn(
+            self.width, self.width, self.layers, aggregation="mean", direction="forward", message_backend=self.backend
+        )

@@ -1,6 +1,8 @@
 """What predictors look at: the architectures of a split, with whatever is known of each but its labels."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +27,7 @@ class Population:
         structure: (N, F) float32, path statistics of the live graphs (archgauge.graphs.paths.FEATURES).
         proxies: (N,) with one float64 field for each zero-cost proxy, NaN where an architecture has no score.
         graphs: a graph store, and the rows (N,) int64 of these architectures in it.
+        family: (N,) str, the family of each; its arch_id says it.
 
     Raises:
         PredictorError: when a column does not have N rows.
@@ -56,6 +59,31 @@ class Population:
     def __len__(self) -> int:
         return len(self.arch_id)
 
+    @cached_property
+    def family(self) -> np.ndarray:
+        """The family of each architecture, (N,) str."""
+        return np.array([name.partition("/")[0] for name in self.arch_id], dtype=np.str_)
+
+    @staticmethod
+    def concatenate(parts: Sequence["Population"]) -> "Population":
+        """Lay populations, typically of several families, one after another.
+
+        Graphs come to stand in one store, and of proxies those stay that all parts have. A column that one of the
+        parts lacks is left out.
+
+        Raises:
+            PredictorError: when a column is not of the same width everywhere: it comes from different encoders,
+                clusterings or feature sets.
+        """
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Population)}
+        return Population(
+            **{
+                name: _JOINED.get(name, np.concatenate)(values)
+                for name, values in columns.items()
+                if all(value is not None for value in values) and _fits(name, values)
+            }
+        )
+
     def take(self, index: np.ndarray | slice) -> "Population":
         """Return the architectures at `index`, (n,) positions, a mask (N,) or a slice, in that order."""
         rows = np.arange(len(self))[index]
@@ -70,6 +98,47 @@ class Population:
             proxies=None if self.proxies is None else self.proxies[rows],
             graphs=None if self.graphs is None else (self.graphs[0], self.graphs[1][rows]),
         )
+
+
+def _fits(name: str, values: Sequence[Any]) -> bool:
+    """Check that the rows of a column are of one shape in all parts; return True."""
+    shapes = {value.shape[1:] for value in values if isinstance(value, np.ndarray)}
+    if len(shapes) > 1:
+        raise PredictorError(
+            "the populations to join",
+            where=name,
+            expected="rows of one width",
+            got=" and ".join(sorted(str(*shape) for shape in shapes)),
+            remedy="Take the column of every family from the same encoder, clustering or feature set.",
+        )
+    return True
+
+
+def _joined_cells(parts: Sequence[tuple[Cell, ...]]) -> tuple[Cell, ...]:
+    return tuple(cell for cells in parts for cell in cells)
+
+
+def _joined_proxies(parts: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The fields that all parts have, in the order of the first; None where there is none."""
+    shared = [name for name in parts[0].dtype.names or () if all(name in (part.dtype.names or ()) for part in parts)]
+    return np.concatenate([part[shared] for part in parts]) if shared else None
+
+
+def _joined_graphs(parts: Sequence[tuple["GraphStore", np.ndarray]]) -> tuple["GraphStore", np.ndarray]:
+    """One store for all parts, each of its stores in it once."""
+    stores = list({id(store): store for store, _ in parts}.values())
+    if len(stores) == 1:
+        return stores[0], np.concatenate([rows for _, rows in parts])
+    first = dict(zip(map(id, stores), np.cumsum([0, *map(len, stores[:-1])]), strict=True))
+    return stores[0].followed_by(*stores[1:]), np.concatenate([first[id(store)] + rows for store, rows in parts])
+
+
+_JOINED: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "cells": _joined_cells,
+    "proxies": _joined_proxies,
+    "graphs": _joined_graphs,
+}
+"""How a column is joined that is no plain array."""
 
 
 def column(population: Population, name: str, predictor: str) -> Any:

@@ -10,11 +10,11 @@ from archgauge.predictors._embedding_head import EmbeddingHead
 
 
 class Predictor(EmbeddingHead):
-    """Four hidden layers of 256 with ReLU."""
+    """Hidden layers with ReLU."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"embedding", "macs"})
     predicts_percent: ClassVar[bool] = True
 
     def network(self, widths: list[int], generator: torch.Generator) -> nn.Module:
         """The perceptron."""
-        return mlp(widths[0], 1, generator)
+        return mlp(widths[0], 1, generator, self.hidden)
