@@ -111,10 +111,10 @@ def predictors(machine: Machine, store: GraphStore, rng: np.random.Generator) ->
     floor += 2 * weights * SCORED / machine.flops_per_s
     yield Line(f"{SCORED:,} unseen graphs scored", scoring_s, "s", floor, 1, f"{SCORED / scoring_s:,.0f} graphs/s")
 
-    tune = partial(predictor.fine_tune, epochs=MEASURED_EPOCHS, learning_rate=2e-4, batch_size=5, seed=0)
+    tune = partial(predictor.fine_tune, epochs=MEASURED_EPOCHS, learning_rate=2e-4, batch_size=BATCH, seed=0)
     tuning_s = timed(lambda: tune(known.take(slice(LABELS)), accuracy_pct[:LABELS]), 1) * EPOCHS / MEASURED_EPOCHS
     # Floor: Adam reads a weight, its gradient and two moments in each step, and writes all but the gradient.
-    floor = 7 * 4 * weights * EPOCHS * LABELS / machine.bytes_per_s
+    floor = 7 * 4 * weights * EPOCHS * LABELS / BATCH / machine.bytes_per_s
     note = f"{weights / 1e6:.1f} M weights, {EPOCHS} epochs extrapolated from {MEASURED_EPOCHS}"
     yield Line(f"fine-tuning with {LABELS} labels", tuning_s, "s", floor, 10, note)
 
