@@ -87,6 +87,25 @@ class GraphStore:
         return GraphBatch(*map(torch.from_numpy, (kind, source, target, node_offset)))
 
 
+class LiveGraphs:
+    """B live graphs in memory, behind the part of a graph store's interface that encoders read.
+
+    Attributes:
+        kinds: their kind table.
+        node_count: (B,) nodes of each.
+    """
+
+    def __init__(self, graphs: Graphs):
+        self._graphs = graphs
+        self.kinds, self.node_count = graphs.kinds, graphs.node_count
+
+    def batch(self, rows: np.ndarray) -> GraphBatch:
+        """The graphs of `rows`, in that order."""
+        chosen = self._graphs.select(rows)
+        arrays = (chosen.kind, chosen.edge_source, chosen.edge_target, chosen.node_offset)
+        return GraphBatch(*(torch.from_numpy(array.astype(np.int64)) for array in arrays))
+
+
 def live_graphs(graphs: Path, kinds: KindTable) -> Iterator[Graphs]:
     """The live graphs of a GRAPHS table, one row group at a time."""
     return (live(group) for group, _ in iter_graphs(graphs, kinds))

@@ -1,0 +1,133 @@
+"""GENNAPE's search on computation graphs: mutate the best, keep the best, a few times over.
+
+Source: GENNAPE, "Applying GENNAPE to NAS" and supplement, "Search Algorithm Details": six iterations; "the current
+top-k best CGs based on predicted performance and FLOPs" are mutated. The aim is "to reduce FLOPs while improving or
+maintaining accuracy". k, the number of mutations, and how two aims make one ranking are open there. Here only graphs
+count that are not worse than the start, neither in the prediction nor in multiply-adds; of these, Pareto front after
+front is kept, and of a front that does not fit, graphs evenly spread along it, both ends among them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from archgauge.graphs import cost
+from archgauge.graphs.canonical import canonical_hash
+from archgauge.graphs.graph import Graphs, concatenate
+from archgauge.graphs.normal_form import live
+from archgauge.search.graph_mutation import mutate
+
+Score = Callable[[Graphs], np.ndarray]
+"""N live graphs to (N,) predictions, higher is better."""
+
+MOST_WALKS = 1000
+"""Random walks before the one with the fewest multiply-adds has to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """N distinct graphs that a search looked at, the start first.
+
+    Attributes:
+        graphs: the live graphs, over one kind table.
+        live_hash: (N,) their canonical hashes.
+        parent: (N,) int64 the candidate that was mutated; -1 for the start.
+        iteration: (N,) int64, 0 for the start.
+        predicted, macs, params: (N,).
+        kept: (N,) bool, whether it is among the k best at the end.
+    """
+
+    graphs: Graphs
+    live_hash: np.ndarray
+    parent: np.ndarray
+    iteration: np.ndarray
+    predicted: np.ndarray
+    macs: np.ndarray
+    params: np.ndarray
+    kept: np.ndarray
+
+
+def improve(
+    start: Graphs, score: Score, rng: np.random.Generator, *, iterations: int, kept: int, children: int
+) -> Candidates:
+    """Search from one graph.
+
+    Args:
+        start: the graph; its dead branches are pruned first.
+        score: the predictor.
+        iterations: 6 in the paper.
+        kept: k, how many graphs are mutated in each iteration.
+        children: mutations of each of them; graphs that were seen before are left out.
+
+    Raises:
+        GraphError: when nothing in the start can be replaced.
+    """
+    graphs = live(start)
+    live_hash, parent, iteration = canonical_hash(graphs), np.array([-1]), np.array([0])
+    predicted = score(graphs)
+    best = np.array([0])
+    for number in range(1, iterations + 1):
+        parents = np.repeat(best, children)
+        new = concatenate([mutate(graphs[int(row)], rng) for row in parents])
+        hashes = canonical_hash(new)
+        fresh = np.setdiff1d(np.unique(hashes, return_index=True)[1], np.flatnonzero(np.isin(hashes, live_hash)))
+        if not len(fresh):
+            continue
+        graphs = concatenate([graphs, new.select(fresh)])
+        live_hash = np.concatenate([live_hash, hashes[fresh]])
+        parent = np.concatenate([parent, parents[fresh]])
+        iteration = np.concatenate([iteration, np.full(len(fresh), number)])
+        predicted = np.concatenate([predicted, score(new.select(fresh))])
+        best = best_of(predicted, cost.macs(graphs), kept)
+    among = np.isin(np.arange(len(graphs)), best)
+    return Candidates(graphs, live_hash, parent, iteration, predicted, cost.macs(graphs), cost.params(graphs), among)
+
+
+def best_of(predicted: np.ndarray, macs: np.ndarray, kept: int) -> np.ndarray:
+    """(at most `kept`,) rows of the best of N candidates, whose first one is the start: the rule above."""
+    rows = np.flatnonzero((predicted >= predicted[0]) & (macs <= macs[0]))
+    chosen: list[int] = []
+    while len(rows) and len(chosen) < kept:
+        y, x = predicted[rows], macs[rows]
+        better = (y[:, None] >= y) & (x[:, None] <= x) & ((y[:, None] > y) | (x[:, None] < x))
+        first = ~better.any(axis=0)
+        front = rows[first][np.lexsort((y[first], x[first]))]
+        room = min(kept - len(chosen), len(front))
+        chosen += front[np.linspace(len(front) - 1, 0, room).round().astype(int)].tolist()
+        rows = rows[~first]
+    return np.array(chosen)
+
+
+def found(candidates: Candidates, most_macs: float) -> int:
+    """The row of what a search has found.
+
+    Args:
+        most_macs: share of the start's multiply-adds that it may have at most.
+
+    Returns:
+        The kept candidate of the highest prediction; that of the fewest multiply-adds where none is small enough.
+    """
+    rows = np.flatnonzero(candidates.kept)
+    small = rows[candidates.macs[rows] <= most_macs * candidates.macs[0]]
+    if not len(small):
+        return int(rows[candidates.macs[rows].argmin()])
+    return int(small[candidates.predicted[small].argmax()])
+
+
+def random_walk(start: Graphs, rng: np.random.Generator, *, steps: int, most_macs: float) -> Graphs:
+    """What mutations give that nobody ranks: the end of the first random walk that is small enough.
+
+    Args:
+        steps: mutations of a walk, each of the one before.
+        most_macs: as in `found`; after `MOST_WALKS` walks the one of the fewest multiply-adds has to do.
+    """
+    limit, ends = most_macs * int(cost.macs(live(start))[0]), list[Graphs]()
+    for _ in range(MOST_WALKS):
+        graph = start
+        for _ in range(steps):
+            graph = mutate(graph, rng)
+        ends.append(graph)
+        if cost.macs(graph)[0] <= limit:
+            return graph
+    return min(ends, key=lambda graph: int(cost.macs(graph)[0]))
