@@ -105,12 +105,22 @@ def transfer(
         if not models:
             return scored(make(run["seed"]).fit(population.take(rows), accuracy_pct[rows]), population, run)
         model = models[run["seed"] % len(models)]
-        predictor = make(model.seed).restore(model.state)
-        if run["n_train"]:
-            predictor.fine_tune(population.take(rows), accuracy_pct[rows], **fine_tuning, seed=run["seed"])
-        return scored(predictor, population, run)
+        return scored(tuned(make, model, fine_tuning, population.take(rows), accuracy_pct[rows], run), population, run)
 
     return swept(named_tasks(runs, splits, population.arch_id), compute, **kept, schema=SCORES)
+
+
+def tuned(
+    make: Callable[[int], Any],
+    model: SourceModel,
+    fine_tuning: Mapping[str, Any],
+    few: Population,
+    accuracy_pct: np.ndarray,
+    run: Mapping[str, Any],
+) -> Any:
+    """The predictor of a source model, fine-tuned on few labels (n,) of the target, or as it is where n_train is 0."""
+    predictor = make(model.seed).restore(model.state)
+    return predictor.fine_tune(few, accuracy_pct, **fine_tuning, seed=run["seed"]) if run["n_train"] else predictor
 
 
 def ensemble(

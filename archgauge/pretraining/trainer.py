@@ -3,9 +3,7 @@
 import hashlib
 import json
 import math
-import pickle
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -26,6 +24,7 @@ from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.store import GraphStore
 from archgauge.nn.heads import mlp
 from archgauge.pretraining.contrastive import contrastive_loss, family_weights, nearest_graphs, target_weights
+from archgauge.resume import read_resume
 from archgauge.schemas import LOSSES
 
 Report = Callable[[str, float, int], None]
@@ -308,7 +307,7 @@ class _Loop:
 
     def restore(self, path: Path, identity: str) -> None:
         """Go on from a file that `save` wrote in a run of the same identity; otherwise change nothing."""
-        content = _read_resume(path, identity)
+        content = read_resume(path, identity, "pretraining")
         if content is None:
             return
         self.modules.load_state_dict(content["modules"])
@@ -317,21 +316,6 @@ class _Loop:
         self.dropout_generator.set_state(content["dropout_generator"])
         self.order, self.step = content["order"], content["step"]
         self.totals, self.history = content["totals"], content["history"]
-
-
-def _read_resume(path: Path, identity: str) -> dict | None:
-    if not path.exists():
-        return None
-    try:
-        # Generator states have to stay on the CPU; load_state_dict moves the weights to where they belong.
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["identity"] == identity:
-            return content
-        reason = "it belongs to a run with other settings, data or code"
-    except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        reason = f"it cannot be read ({type(error).__name__})"
-    warnings.warn(f"the resume file {path} is ignored: {reason}; pretraining starts from the beginning", stacklevel=4)
-    return None
 
 
 def _identity(loop: _Loop, seed: int, fingerprint: str) -> str:
