@@ -11,7 +11,7 @@ from archgauge.signatures import datasheet_of, needs_of
 from archgauge.transfer_config import model_files
 
 NETWORKS = ("start", "found", "random")
-"""What is compared: the network that a search begins with, what it finds, and the end of a random walk."""
+"""What is compared: the network that a search begins with, what it finds, and the end of a random descent."""
 
 _PAPER = "gennape_table7"
 _DESCRIBED = {"embedding", "membership", "macs", "params"}

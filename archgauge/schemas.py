@@ -105,8 +105,8 @@ TRACES = pa.schema([("strategy", _name), ("seed", pa.int32()), ("step", pa.int32
 CANDIDATES = pa.schema(
     [
         ("arch_id", pa.string()),
-        ("parent", pa.string()),  # the architecture that was mutated; null for the start and for a random walk's end
-        ("iteration", pa.int32()),  # 0 is the start
+        ("parent", pa.string()),  # the architecture that was mutated; null for the start and for a random descent's end
+        ("iteration", pa.int32()),  # 0 is the start; null for a random descent's end
         ("predicted", pa.float64()),  # percent
         ("macs", pa.int64()),
         ("params", pa.int64()),

@@ -33,7 +33,7 @@ class Searched:
     """What is known of a family.
 
     Attributes:
-        arch_ids: of the start, of what was found and of the random walk's end.
+        arch_ids: of the start, of what was found and of the random descent's end.
         candidates: CANDIDATES.
         accuracy_pct: the networks' accuracies, one for each training, by `arch_id`.
     """
@@ -44,7 +44,7 @@ class Searched:
 
 
 def mutation_table(settings: Mapping[str, Any], searched: Mapping[str, Searched]) -> ResultTable:
-    """Arrange starts, found networks and the ends of random walks.
+    """Arrange starts, found networks and the ends of random descents.
 
     Args:
         settings: of `archgauge.graph_search_config.mutation_table_settings`.
@@ -54,7 +54,7 @@ def mutation_table(settings: Mapping[str, Any], searched: Mapping[str, Searched]
     entries: dict[tuple[str, str], Entry] = {}
     notes: list[Note] = []
     for family, one in settings["families"].items():
-        names = _names(one, settings)
+        names = _names(one)
         rows += names
         known = searched.get(family)
         for place, (row, printed) in enumerate(names.items()):
@@ -70,12 +70,12 @@ def mutation_table(settings: Mapping[str, Any], searched: Mapping[str, Searched]
     return annotated(settings["title"], "network", rows, list(COLUMNS), entries, notes, _LEGEND)
 
 
-def _names(one: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, str | None]:
+def _names(one: Mapping[str, Any]) -> dict[str, str | None]:
     """Row -> the paper's row, in the order of `archgauge.graph_search_config.NETWORKS`."""
     return {
         f"{one['title']}, start": one["rows"]["start"],
         f"{one['title']}, found": one["rows"]["found"],
-        f"{one['title']}, {settings['search']['iterations']} random mutations": None,
+        f"{one['title']}, random mutations": None,
     }
 
 
@@ -109,7 +109,7 @@ def _reason(known: Searched | None, one: Mapping[str, Any], settings: Mapping[st
 def _row_notes(
     rows: list[str], one: Mapping[str, Any], known: Searched | None, settings: Mapping[str, Any]
 ) -> list[Note]:
-    start, found, walked = rows
+    start, found, lighter = rows
     notes = [Note(one["note"], start)] if one["note"] else []
     if known is None:
         return notes
@@ -122,7 +122,11 @@ def _row_notes(
             f"the start's. {one['guide']}",
             found,
         ),
-        Note(f"That nobody ranked, the first with at most {share:.0%} of the start's multiply-adds.", walked),
+        Note(
+            "No predictor ranks them: each that does not add multiply-adds is taken, until "
+            f"{share:.0%} of the start's are left.",
+            lighter,
+        ),
     ]
     if known.arch_ids[0] == known.arch_ids[1]:
         notes.append(Note(_KEPT_START, found))

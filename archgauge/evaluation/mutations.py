@@ -18,11 +18,10 @@ from archgauge.evaluation.transfer import tuned
 from archgauge.graphs import cost
 from archgauge.graphs.canonical import canonical_hash
 from archgauge.graphs.graph import Graphs, concatenate
-from archgauge.graphs.normal_form import live
 from archgauge.graphs.tables import graphs_to_table, iter_graphs, kinds_to_table, read_kinds
 from archgauge.predictors.inputs import load_population
 from archgauge.schemas import ARCHITECTURES, CANDIDATES, GRAPHS, KINDS, LABELS, SPLITS, read_table, write_table
-from archgauge.search.graph_search import Candidates, Score, found, random_walk
+from archgauge.search.graph_search import Candidates, Score, found, random_descent
 
 Settings = Mapping[str, Any]
 """Of `archgauge.graph_search_config.graph_search_settings`."""
@@ -66,7 +65,7 @@ def start_spec(architectures: Sequence[Path], labels: Sequence[Path], settings: 
 def compared(
     arch_id: str, searched: Candidates, score: Score, rng: np.random.Generator, settings: Settings
 ) -> tuple[tuple[Graphs, list[str]], pa.Table]:
-    """The start, what was found, and the end of a random walk; and CANDIDATES, the random walk's end among them.
+    """The start, what was found, and the end of a random descent; and CANDIDATES, its end among them.
 
     Args:
         arch_id: of the start; mutants are named by their canonical hash.
@@ -75,9 +74,8 @@ def compared(
         The three live graphs with their `arch_id`s, and the table.
     """
     names = [arch_id, *(_mutant(settings["family"], one) for one in searched.live_hash[1:])]
-    steps = settings["search"]["iterations"]
-    walked = live(random_walk(searched.graphs[0], rng, steps=steps, most_macs=settings["found_macs"]))
-    walked_name = _mutant(settings["family"], canonical_hash(walked)[0])
+    lighter = random_descent(searched.graphs[0], rng, most_macs=settings["found_macs"])
+    random_name = _mutant(settings["family"], canonical_hash(lighter)[0])
     row = found(searched, settings["found_macs"])
     columns = {
         "arch_id": names,
@@ -89,12 +87,12 @@ def compared(
         "kept": searched.kept,
     }
     table = pa.table(columns).cast(CANDIDATES)
-    if walked_name not in names:
-        end = {"iteration": [steps], "predicted": score(walked), "kept": [False]}
-        end |= {"macs": cost.macs(walked), "params": cost.params(walked)}
-        last = pa.table({"arch_id": [walked_name], "parent": pa.nulls(1, pa.string()), **end})
+    if random_name not in names:
+        end = {"iteration": [None], "predicted": score(lighter), "kept": [False]}
+        end |= {"macs": cost.macs(lighter), "params": cost.params(lighter)}
+        last = pa.table({"arch_id": [random_name], "parent": pa.nulls(1, pa.string()), **end})
         table = pa.concat_tables([table, last.select(CANDIDATES.names).cast(CANDIDATES)])
-    return (concatenate([searched.graphs[0], searched.graphs[row], walked]), [arch_id, names[row], walked_name]), table
+    return (concatenate([searched.graphs[0], searched.graphs[row], lighter]), [arch_id, names[row], random_name]), table
 
 
 def write_networks(networks: tuple[Graphs, list[str]], graphs: Path, kinds: Path) -> None:

@@ -2,9 +2,10 @@
 
 Source: GENNAPE, "Applying GENNAPE to NAS" and supplement, "Search Algorithm Details": six iterations; "the current
 top-k best CGs based on predicted performance and FLOPs" are mutated. The aim is "to reduce FLOPs while improving or
-maintaining accuracy". k, the number of mutations, and how two aims make one ranking are open there. Here only graphs
-count that are not worse than the start, neither in the prediction nor in multiply-adds; of these, Pareto front after
-front is kept, and of a front that does not fit, graphs evenly spread along it, both ends among them.
+maintaining accuracy". k, the number of mutations, and how two aims make one ranking are open there. Here, of the graphs
+with no more multiply-adds than the start, Pareto front after front is kept, and of a front that does not fit, graphs
+evenly spread along it, both ends among them. (Keeping only what is predicted no worse than the start leaves one or two
+graphs for the first iterations, which then repeat themselves.)
 """
 
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from archgauge.search.graph_mutation import mutate
 Score = Callable[[Graphs], np.ndarray]
 """N live graphs to (N,) predictions, higher is better."""
 
-MOST_WALKS = 1000
-"""Random walks before the one with the fewest multiply-adds has to do."""
+MOST_TRIES = 10_000
+"""Mutations of a random descent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def improve(
 
 def best_of(predicted: np.ndarray, macs: np.ndarray, kept: int) -> np.ndarray:
     """(at most `kept`,) rows of the best of N candidates, whose first one is the start: the rule above."""
-    rows = np.flatnonzero((predicted >= predicted[0]) & (macs <= macs[0]))
+    rows = np.flatnonzero(macs <= macs[0])
     chosen: list[int] = []
     while len(rows) and len(chosen) < kept:
         y, x = predicted[rows], macs[rows]
@@ -115,19 +116,17 @@ def found(candidates: Candidates, most_macs: float) -> int:
     return int(small[candidates.predicted[small].argmax()])
 
 
-def random_walk(start: Graphs, rng: np.random.Generator, *, steps: int, most_macs: float) -> Graphs:
-    """What mutations give that nobody ranks: the end of the first random walk that is small enough.
+def random_descent(start: Graphs, rng: np.random.Generator, *, most_macs: float) -> Graphs:
+    """What mutations give that no predictor ranks: each that does not add multiply-adds is taken, until few are left.
 
     Args:
-        steps: mutations of a walk, each of the one before.
-        most_macs: as in `found`; after `MOST_WALKS` walks the one of the fewest multiply-adds has to do.
+        most_macs: as in `found`; after `MOST_TRIES` mutations the last graph has to do.
     """
-    limit, ends = most_macs * int(cost.macs(live(start))[0]), list[Graphs]()
-    for _ in range(MOST_WALKS):
-        graph = start
-        for _ in range(steps):
-            graph = mutate(graph, rng)
-        ends.append(graph)
+    graph = live(start)
+    limit = most_macs * int(cost.macs(graph)[0])
+    for _ in range(MOST_TRIES):
         if cost.macs(graph)[0] <= limit:
-            return graph
-    return min(ends, key=lambda graph: int(cost.macs(graph)[0]))
+            break
+        child = mutate(graph, rng)
+        graph = child if cost.macs(child)[0] <= cost.macs(graph)[0] else graph
+    return graph
