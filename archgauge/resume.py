@@ -25,7 +25,16 @@ def read_resume(path: Path, identity: str, what: str) -> dict[str, Any] | None:
         if content["identity"] == identity:
             return content
         reason = "it belongs to a run with other settings, data or code"
-    except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = f"it cannot be read ({type(error).__name__})"
     warnings.warn(f"the resume file {path} is ignored: {reason}; {what} starts from the beginning", stacklevel=4)
     return None
