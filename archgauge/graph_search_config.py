@@ -117,7 +117,6 @@ def graph_search_settings(config: Config, family: str) -> dict[str, Any]:
         "fine_tuning": plain(guide["fine_tuning"]),
         "n_train": n_train,
         "search": plain(paper["search"]),
-        "found_macs": paper["found_macs"],
         "seed": paper["seed"],
     }
 
@@ -149,7 +148,6 @@ def mutation_table_settings(config: Config) -> dict[str, Any]:
     return {
         "title": paper["title"],
         "search": plain(paper["search"]),
-        "found_macs": paper["found_macs"],
         "families": families,
         "images": bool(cifar10_folder(config)),
     }

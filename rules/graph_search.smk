@@ -14,6 +14,8 @@ rule graph_search:
         kinds="results/graph_search/{family}.kinds.parquet",
     log:
         "results/logs/graph_search/{family}.log",
+    wildcard_constraints:
+        family="|".join(config["papers"]["gennape_table7"]["families"]),
     conda:
         "../envs/archgauge.yaml"
     resources:
@@ -42,6 +44,7 @@ rule train_network:
     log:
         "results/logs/train_network/{family}/{network}/{seed}.log",
     wildcard_constraints:
+        family="|".join(config["papers"]["gennape_table7"]["families"]),
         network="|".join(NETWORKS),
     conda:
         "../envs/archgauge.yaml"

@@ -67,7 +67,7 @@ def test_numbers_stand_beside_the_papers(settings):
     assert random[0].startswith("110.0")
     assert "[" not in "".join(random)
     assert "of 3 mutants, 1 are predicted better" in text
-    assert "at most 90% of the start's" in text
+    assert "fewest multiply-adds of all predicted no worse than the start. Guide: CL+FCM+T" in text
     assert "fine-tuned on 50 labels" in text
     assert "Trained on 1,000 images for 2 epochs and tested on 1,000 test images, 1 times." in text
 
@@ -90,7 +90,7 @@ def test_a_start_that_nothing_beats_says_so(settings):
 
 
 def test_the_papers_searches_shed_flops_and_gain_accuracy():
-    """And its shares of multiply-adds are those that the configuration's limit is chosen by."""
+    """To 78, 81 and 90 % of the start's."""
     shares = []
     for start, found in (
         ("NB-101-Best", "NB-101-Search"),
@@ -141,7 +141,6 @@ def test_a_guide_is_fine_tuned_only_where_labels_are_asked_for():
     ("key", "value", "message"),
     [
         ("guide", "gennape_k_gnn", r"gennape_table7.guide: expected one of gennape_cl, .*got 'gennape_k_gnn'"),
-        ("found_macs", 1.5, "found_macs: expected maximum 1"),
         ("search", {"iterations": 6, "kept": 10}, "search: .*'children' is a required property"),
         ("families.nb201.guided_by", {"experiment": "to_zoo", "n_train": 50}, "experiment: expected one of to_nb201"),
         ("families.nb201.guided_by", {"experiment": "to_nb201", "n_train": 51}, "n_train: expected one of 0, 0, 50"),

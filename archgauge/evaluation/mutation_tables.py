@@ -113,18 +113,18 @@ def _row_notes(
     notes = [Note(one["note"], start)] if one["note"] else []
     if known is None:
         return notes
-    search, share = settings["search"], settings["found_macs"]
+    search = settings["search"]
     notes += [
         Note(
             f"{search['iterations']} iterations, the best {search['kept']} mutated {search['children']} times each: of "
             f"{len(known.candidates) - 1:,} mutants, {improved(known.candidates):,} are predicted better than the "
-            f"start with fewer multiply-adds. Found: the best predicted of the last ones with at most {share:.0%} of "
-            f"the start's. {one['guide']}",
+            f"start with fewer multiply-adds. Found: the fewest multiply-adds of all predicted no worse than the "
+            f"start. {one['guide']}",
             found,
         ),
         Note(
-            "No predictor ranks them: each that does not add multiply-adds is taken, until "
-            f"{share:.0%} of the start's are left.",
+            "No predictor ranks them: each that does not add multiply-adds is taken, until there are no more than in "
+            "what was found.",
             lighter,
         ),
     ]

@@ -74,9 +74,9 @@ def compared(
         The three live graphs with their `arch_id`s, and the table.
     """
     names = [arch_id, *(_mutant(settings["family"], one) for one in searched.live_hash[1:])]
-    lighter = random_descent(searched.graphs[0], rng, most_macs=settings["found_macs"])
+    row = found(searched)
+    lighter = random_descent(searched.graphs[0], rng, most_macs=int(searched.macs[row]))
     random_name = _mutant(settings["family"], canonical_hash(lighter)[0])
-    row = found(searched, settings["found_macs"])
     columns = {
         "arch_id": names,
         "parent": [names[parent] if parent >= 0 else None for parent in searched.parent],

@@ -100,32 +100,24 @@ def best_of(predicted: np.ndarray, macs: np.ndarray, kept: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def found(candidates: Candidates, most_macs: float) -> int:
-    """The row of what a search has found.
+def found(candidates: Candidates) -> int:
+    """The row of what a search has found: of all that is predicted no worse than the start, the fewest multiply-adds.
 
-    Args:
-        most_macs: share of the start's multiply-adds that it may have at most.
-
-    Returns:
-        The kept candidate of the highest prediction; that of the fewest multiply-adds where none is small enough.
+    Of equally many, the highest prediction. It is the start itself where nothing is better.
     """
-    rows = np.flatnonzero(candidates.kept)
-    small = rows[candidates.macs[rows] <= most_macs * candidates.macs[0]]
-    if not len(small):
-        return int(rows[candidates.macs[rows].argmin()])
-    return int(small[candidates.predicted[small].argmax()])
+    rows = np.flatnonzero(candidates.predicted >= candidates.predicted[0])
+    return int(rows[np.lexsort((-candidates.predicted[rows], candidates.macs[rows]))[0]])
 
 
-def random_descent(start: Graphs, rng: np.random.Generator, *, most_macs: float) -> Graphs:
+def random_descent(start: Graphs, rng: np.random.Generator, *, most_macs: int) -> Graphs:
     """What mutations give that no predictor ranks: each that does not add multiply-adds is taken, until few are left.
 
     Args:
-        most_macs: as in `found`; after `MOST_TRIES` mutations the last graph has to do.
+        most_macs: at which it ends; after `MOST_TRIES` mutations the last graph has to do.
     """
     graph = live(start)
-    limit = most_macs * int(cost.macs(graph)[0])
     for _ in range(MOST_TRIES):
-        if cost.macs(graph)[0] <= limit:
+        if cost.macs(graph)[0] <= most_macs:
             break
         child = mutate(graph, rng)
         graph = child if cost.macs(child)[0] <= cost.macs(graph)[0] else graph
