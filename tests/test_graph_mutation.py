@@ -17,7 +17,7 @@ from archgauge.graphs.builder import GraphBuilder
 from archgauge.graphs.canonical import canonical_hash
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.normal_form import live
-from archgauge.graphs.operations import KindTable
+from archgauge.graphs.operations import Kind, KindTable
 from archgauge.graphs.realise import realise
 from archgauge.graphs.trace import trace
 from archgauge.search.graph_mutation import LONGEST, Style, images, mutate, runs
@@ -171,6 +171,18 @@ def test_values_that_are_certainly_images():
     graph = chain(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(2), nn.ReLU())
     names = [graph.kinds[int(kind)].operation for kind in graph.kind]
     assert [name for name, image in zip(names, images(graph), strict=True) if image] == ["input", "conv", "relu"]
+
+
+def test_what_a_gate_scales_and_a_slice_leaves_are_images():
+    build = GraphBuilder(KindTable())
+    x = build.conv(build.input(8, 8, 4), 6, 1)
+    gate = build.same("sigmoid", build.linear(build.global_avg_pool(x), 6))
+    kind = Kind("mul", ((8, 8, 6),), ((8, 8, 6),))
+    y = build.conv(build.slice(build.node(kind, [x, gate]), "channels", 0, 3), 5, 3)
+    build.output(y)
+    graph = build.finish()
+    assert [y] in runs(graph)
+    assert not images(graph)[gate]
 
 
 def test_new_layers_look_like_the_graphs_own():

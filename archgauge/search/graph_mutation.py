@@ -45,7 +45,9 @@ GROUPED = 0.5
 REPLACEABLE = frozenset({"conv", "batch_norm", "max_pool", "avg_pool", "global_avg_pool", "linear", *ACTIVATIONS})
 _RESIZING = ("conv", "max_pool", "avg_pool")
 _FROM_IMAGES = frozenset({*_RESIZING, "conv_transpose", "upsample", "interpolate"})
-_KEEPING = frozenset({*ACTIVATIONS, "prelu", "batch_norm", "group_norm", "instance_norm", "scale", "shift"})
+_KEEPING = frozenset(
+    {*ACTIVATIONS, "prelu", "batch_norm", "group_norm", "instance_norm", "scale", "shift", "slice", "pad"}
+)
 _JOINING = frozenset({"add", "mul", "concat"})
 Choice = TypeVar("Choice")
 
@@ -116,8 +118,8 @@ def images(graph: Graphs) -> np.ndarray:
                 certain[node] = True
             case operation if operation in _KEEPING:
                 certain[node] = certain[sources[node][0]]
-            case operation if operation in _JOINING:
-                certain[node] = certain[sources[node]].all()
+            case operation if operation in _JOINING:  # whatever meets an image becomes one
+                certain[node] = certain[sources[node]].any()
     return certain
 
 
