@@ -89,6 +89,12 @@ def test_a_start_that_nothing_beats_says_so(settings):
     assert "nothing better: this is the start" in text
 
 
+def test_predictions_that_cannot_be_are_counted(settings):
+    wild = candidates(*((*row.values(),) for row in LOOKED.to_pylist()), ("x", None, 1, 103.0, 1, 1, False))
+    assert "1 graphs are predicted above 100 %" in printed(settings, nb201=Searched(NAMES, wild, ACCURACY))[0]
+    assert "above 100 %" not in printed(settings, nb201=Searched(NAMES, LOOKED, ACCURACY))[0]
+
+
 def test_the_papers_searches_shed_flops_and_gain_accuracy():
     """To 78, 81 and 90 % of the start's."""
     shares = []

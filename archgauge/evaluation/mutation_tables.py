@@ -25,6 +25,7 @@ _LEGEND = (
 _UNSEARCHED = "no search here: the labels that the guide learns from need a folder of collected tables"
 _OTHER_IMAGES = "not trained: the network is for other images; the paper trains it on ImageNet's first 120 classes"
 _NO_IMAGES = "not trained: there is no folder cifar-10-batches-bin"
+_EXTRAPOLATES = "has seen nothing like these mutants, and the search goes where it errs upwards"
 _KEPT_START = "the search has found nothing better: this is the start"
 
 
@@ -128,6 +129,9 @@ def _row_notes(
             lighter,
         ),
     ]
+    beyond = int(np.sum(known.candidates["predicted"].to_numpy() > 100))
+    if beyond:
+        notes.append(Note(f"{beyond:,} graphs are predicted above 100 %: the guide {_EXTRAPOLATES}.", found, PREDICTED))
     if known.arch_ids[0] == known.arch_ids[1]:
         notes.append(Note(_KEPT_START, found))
     if one["training"] is not None and known.accuracy_pct:
