@@ -19,7 +19,7 @@ COLUMNS = {MACS: 1, FLOPS: 3, PARAMS: 2, PREDICTED: 2, ACCURACY: 2}
 
 _PAPERS = {FLOPS: "FLOPs", ACCURACY: "Top-1 Acc.(%)"}
 _LEGEND = (
-    "In brackets the paper's number (GENNAPE, Table 7). FLOPs are two for each multiply-add here, and by its numbers there.",
+    "In brackets the paper's number (GENNAPE, Table 7). FLOPs are two for each multiply-add, by its numbers there too.",
     "Accuracy: mean ± standard error over trainings, their number in parentheses.",
 )
 _UNSEARCHED = "no search here: the labels that the guide learns from need a folder of collected tables"
