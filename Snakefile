@@ -29,6 +29,7 @@ include: "rules/search.smk"
 include: "rules/figures.smk"
 include: "rules/papers.smk"
 include: "rules/proxies.smk"
+include: "rules/graph_search.smk"
 include: "rules/tracking.smk"
 
 

@@ -26,7 +26,7 @@ BEST_MS = {"cells": 5.9, "graphs": 66.0}
 `VERTICES` nodes, PyG's GraphConv for `BATCH` graphs of some `NODES`. DGL took 8.3 and 69."""
 SLOWER = 1.5
 """A step may take so many times the best one."""
-SCORED, LABELS, CLUSTERS = 1_500, 50, 16
+SCORED, LABELS, BATCH, CLUSTERS = 1_500, 50, 5, 16
 EPOCHS, MEASURED_EPOCHS = 100, 5
 
 

@@ -6,6 +6,7 @@ The Snakefile calls this every time, so it imports nothing heavy.
 import ast
 import difflib
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from archgauge.config import Config, plain, sampled, sizes
 from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
 from archgauge.fingerprint import choices
+from archgauge.graph_search_config import mutation_choices
 from archgauge.proxy_config import PAPERS
 from archgauge.search_config import ON_DEMAND
 from archgauge.signatures import (
@@ -80,13 +82,15 @@ def check(config: Config) -> None:
         _check_figure(f"figures.{name}", figure, config)
     for name, chosen in config["proxies"].items():
         _check_proxies(f"proxies.{name}", chosen, config)
-    for where, name, known in transfer_choices(config):
-        _choice(where, name, known)
     for name, paper in config["papers"].items():
         for family in paper["families"]:
             _choice(f"papers.{name}.families", family, config["families"])
         if name in PAPERS:
             _check_proxy_paper(f"papers.{name}", paper, config)
+        if "encoder" in paper:
+            _choice(f"papers.{name}.encoder", paper["encoder"], config["encoders"])
+    for where, name, known in chain(transfer_choices(config), mutation_choices(config)):
+        _choice(where, name, known)
 
 
 def _check_path(where: str, family: str, labels: Config) -> None:

@@ -103,6 +103,19 @@ SCORES = PREDICTIONS.append(pa.field("score", pa.float64()))
 """PREDICTIONS of a transfer. The score, unlike a rank, does not depend on who else is predicted; it has no unit."""
 
 TRACES = pa.schema([("strategy", _name), ("seed", pa.int32()), ("step", pa.int32()), ("arch_id", pa.string())])
+CANDIDATES = pa.schema(
+    [
+        ("arch_id", pa.string()),
+        ("parent", pa.string()),  # the architecture that was mutated; null for the start and for a random descent's end
+        ("iteration", pa.int32()),  # 0 is the start; null for a random descent's end
+        ("predicted", pa.float64()),  # percent
+        ("macs", pa.int64()),
+        ("params", pa.int64()),
+        ("kept", pa.bool_()),  # among the best at the end
+    ]
+)
+"""Computation graphs that a search by mutation looked at."""
+
 METRICS = pa.schema(
     [
         ("experiment", _name),

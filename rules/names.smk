@@ -31,6 +31,18 @@ from archgauge.config import (
     table_settings,
 )
 from archgauge.fingerprint import fingerprint
+from archgauge.graph_search_config import (
+    NETWORKS,
+    cifar10_folder,
+    graph_search_modules,
+    graph_search_settings,
+    guide_inputs,
+    mutation_table_settings,
+    recipe_of,
+    searched_families,
+    start_inputs,
+    trained_files,
+)
 from archgauge.proxy_config import (
     PAPERS,
     can_score,
@@ -61,7 +73,7 @@ from archgauge.search_config import (
     searched_by_default,
     searched_space,
 )
-
+from archgauge.signatures import datasheet_of
 from archgauge.transfer_config import (
     cluster_files,
     ensemble_members,

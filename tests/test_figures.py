@@ -37,6 +37,12 @@ def _neighbours(path):
     figures.embedding_map(path, EMBEDDING[some], FAMILIES[some], TRUE[some], title="Encoder", method="tsne", seed=0)
 
 
+def _families(path):
+    some = np.arange(180)
+    names = [f"family{index % 9}" for index in some]
+    figures.family_map(path, EMBEDDING[some] + 50 * (some % 9)[:, None], names, title="Families", seed=0)
+
+
 def _membership(path):
     figures.membership_heat_map(path, MEMBERSHIP, title="Fuzzy c-means")
 
@@ -56,6 +62,7 @@ DRAWN = {
     _macs: ["MACs", "prediction", "architectures per hexagon"],
     _embedding: ["Encoder", "nb201 (11,718)", "nb101 (3,907)", "grey: not labelled", "of variance"],
     _neighbours: ["t-SNE 1", "Family", "Accuracy"],
+    _families: ["Families: 100 % have their nearest in their family", "family0 (20)", "family8 (20)", "t-SNE 2"],
     _membership: ["Fuzzy c-means", "Partition coefficient", "0.0625", "16"],
     _search: ["Search", "random (20 runs)", "optimal (1 runs)", "regret (percent points)"],
     _loss: ["Contrastive loss", "inductive", "optimiser steps"],

@@ -22,6 +22,7 @@ from matplotlib.ticker import NullLocator
 from scipy import stats
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from sklearn.neighbors import NearestNeighbors
 
 from archgauge.errors import TableError
 from archgauge.evaluation.metrics import spearman
@@ -32,6 +33,7 @@ INK = "#2b2f36"
 FAINT = "#c9ced6"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 DASHED = (0, (4, 3))
+MARKERS = ("o", "^", "s")
 LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.2, 1, 1.2)))
 
 DENSITY = LinearSegmentedColormap.from_list("density", ["#d5e5f2", "#6aaed6", "#0b559f", "#061a33"])
@@ -166,6 +168,40 @@ def embedding_map(
         figure.colorbar(shades, ax=by_accuracy, pad=0.02, aspect=30, extend="both", label="measured accuracy (%)")
         for axes in (by_family, by_accuracy):
             axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1], xticks=[], yticks=[])
+
+
+def family_map(
+    path: str | Path, embedding: np.ndarray, family: Sequence[str] | np.ndarray, *, title: str, seed: int
+) -> None:
+    """Draw embeddings of many families in two dimensions by t-SNE, and say how well they are apart.
+
+    Args:
+        path: SVG file to write.
+        embedding: (N, D); keep N below some 5,000.
+        family: (N,) names.
+        title: one line, to which the share of embeddings is added whose nearest other one is of the same family.
+        seed: of the order in which points are drawn, and of t-SNE.
+    """
+    _check("embeddings", embedding, 2)
+    family = np.asarray(family, dtype=str)
+    points, axis_labels = _projected(embedding, "tsne", seed)
+    nearest = NearestNeighbors(n_neighbors=1).fit(embedding).kneighbors(return_distance=False)[:, 0]
+    apart = 100 * float(np.mean(family[nearest] == family))
+    with _figure(path, f"{title}: {apart:.0f} % have their nearest in their family", (5.6, 4.6)) as figure:
+        axes = figure.subplots()
+        order = np.random.default_rng(seed).permutation(len(family))
+        names = list(dict.fromkeys(family.tolist()))
+        for index, name in enumerate(names):
+            marker: dict[str, Any] = {
+                "color": COLOURS[index % len(COLOURS)],
+                "marker": MARKERS[index // len(COLOURS) % len(MARKERS)],
+            }
+            mine = order[family[order] == name]
+            x, y = points[mine].T
+            axes.scatter(x, y, s=7, linewidths=0, rasterized=True, **marker)
+            axes.scatter([], [], s=24, label=f"{name} ({len(mine):,})", **marker)
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), handletextpad=0.2, borderpad=0)
+        axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1], xticks=[], yticks=[])
 
 
 def membership_heat_map(path: str | Path, membership: np.ndarray, *, title: str) -> None:

@@ -184,6 +184,17 @@ _TABLES = {
         Two-Path          | 0.1970 | 0.3413
         Two-Path w/ FT    | 0.3694 ± 0.0406 | 0.4875 ± 0.0311
     """,
+    # Architectures before and after the search on computation graphs. The FLOPs are in G; they count two for each
+    # multiply-add: the best cell of NAS-Bench-201 has 153 million multiply-adds.
+    ("gennape", "7"): """
+                      | FLOPs | Top-1 Acc.(%)
+        NB-101-Best   | 11.72 | 94.97
+        NB-101-Search | 9.49  | 95.05
+        NB-201-Best   | 0.313 | 93.27
+        NB-201-Search | 0.283 | 93.62
+        OFA-RN-Input  | 12.13 | 80.62
+        OFA-RN-Search | 9.46  | 81.08
+    """,
     # NDCG@10.
     ("gennape", "6"): """
               | k-GNN | GENNAPE

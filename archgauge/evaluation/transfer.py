@@ -115,16 +115,33 @@ def transfer(
         if not models:
             return scored(make(run["seed"]).fit(population.take(rows), accuracy_pct[rows]), population, run)
         model = models[run["seed"] % len(models)]
-        predictor, labels, restored = make(model.seed).restore(model.state), accuracy_pct[rows], _as_it_is
-        if not run["n_train"]:
-            return scored(predictor, population, run)
-        if model.label_scale is not None:
-            own, learnt = LabelScale.of(labels), LabelScale(*model.label_scale)
-            labels, restored = own.moved(labels, learnt), partial(learnt.moved, to=own)
-        predictor.fine_tune(population.take(rows), labels, **fine_tuning, seed=run["seed"])
+        few = population.take(rows)
+        predictor, restored = tuned(make, model, fine_tuning, few, accuracy_pct[rows], run)
         return scored(predictor, population, run, restored)
 
     return swept(named_tasks(runs, splits, population.arch_id), compute, **kept, schema=SCORES)
+
+
+def tuned(
+    make: Callable[[int], Any],
+    model: SourceModel,
+    fine_tuning: Mapping[str, Any],
+    few: Population,
+    accuracy_pct: np.ndarray,
+    run: Mapping[str, Any],
+) -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
+    """The predictor of a source model, fine-tuned on few labels (n,) of the target, or as it is where n_train is 0.
+
+    Returns:
+        The predictor, and what brings its predictions back to the scale of the target's labels.
+    """
+    predictor, labels, restored = make(model.seed).restore(model.state), accuracy_pct, _as_it_is
+    if not run["n_train"]:
+        return predictor, restored
+    if model.label_scale is not None:
+        own, learnt = LabelScale.of(labels), LabelScale(*model.label_scale)
+        labels, restored = own.moved(labels, learnt), partial(learnt.moved, to=own)
+    return predictor.fine_tune(few, labels, **fine_tuning, seed=run["seed"]), restored
 
 
 def ensemble(

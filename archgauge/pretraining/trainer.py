@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -19,16 +18,15 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from archgauge.encoders.graph_encoder import GraphEncoder, KindTensors
-from archgauge.errors import ConfigError, FormatError, PredictorError
+from archgauge.errors import ConfigError, PredictorError
 from archgauge.graphs.batch import GraphBatch
 from archgauge.graphs.store import GraphStore
-from archgauge.nn.checkpoint import read_checkpoint, write_checkpoint
 from archgauge.nn.heads import mlp
 from archgauge.pretraining.contrastive import contrastive_loss, family_weights, nearest_graphs, target_weights
+from archgauge.resume import read_resume, write_resume
 from archgauge.schemas import LOSSES
 
 Report = Callable[[str, float, int], None]
-_FORMAT = "archgauge resume file 1"
 METRICS = ("loss", "contrastive", "macs_mse")
 POSITIVES = ("all", "family")
 
@@ -303,11 +301,11 @@ class _Loop:
             "totals": self.totals,
             "history": self.history,
         }
-        write_checkpoint(path, _FORMAT, content)
+        write_resume(path, content)
 
     def restore(self, path: Path, identity: str) -> None:
         """Go on from a file that `save` wrote in a run of the same identity; otherwise change nothing."""
-        content = _read_resume(path, identity)
+        content = read_resume(path, identity, "pretraining")
         if content is None:
             return
         self.modules.load_state_dict(content["modules"])
@@ -316,21 +314,6 @@ class _Loop:
         self.dropout_generator.set_state(content["dropout_generator"])
         self.order, self.step = content["order"], content["step"]
         self.totals, self.history = content["totals"], content["history"]
-
-
-def _read_resume(path: Path, identity: str) -> dict | None:
-    if not path.exists():
-        return None
-    try:
-        # Generator states have to stay on the CPU; load_state_dict moves the weights to where they belong.
-        content = read_checkpoint(path, _FORMAT, what="a resume file", remedy="Delete it.")
-        if content["identity"] == identity:
-            return content
-        reason = "it belongs to a run with other settings, data or code"
-    except FormatError as error:
-        reason = f"it cannot be read ({error.got})"
-    warnings.warn(f"the resume file {path} is ignored: {reason}; pretraining starts from the beginning", stacklevel=4)
-    return None
 
 
 def _identity(loop: _Loop, seed: int, fingerprint: str) -> str:

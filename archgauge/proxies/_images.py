@@ -1,4 +1,4 @@
-"""The batch that the proxies look at: random images, or CIFAR-10's training images in the official binary layout."""
+"""Images for realised networks: random ones, or CIFAR-10's in the official binary layout."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import Shape
 
 CIFAR10_SHAPE: Shape = (32, 32, 3)
+TRAINING, TEST = "data_batch_*.bin", "test_batch.bin"
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 training images, by channel
 _RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue pixels
 
@@ -51,21 +52,24 @@ def random_batch(shape: Shape, classes: int, size: int, seed: int) -> Batch:
     return Batch(images, torch.randint(classes, (size,), generator=rng))
 
 
-def cifar10_batch(folder: Path, size: int, seed: int) -> Batch:
-    """Distinct training images, standardised by channel.
+def cifar10_batch(folder: Path, size: int | None, seed: int, pattern: str = TRAINING) -> Batch:
+    """Distinct images, standardised by channel.
 
     Args:
-        folder: holds `data_batch_*.bin`, records of 1 label byte and 3,072 pixel bytes.
+        folder: holds the official files, records of 1 label byte and 3,072 pixel bytes.
+        size: how many are drawn; None takes all, in a drawn order.
+        pattern: of the names of the files, `TRAINING` or `TEST`.
 
     Raises:
         FormatError: when there are too few, or a file is not in this layout.
     """
-    files = batch_files(folder)
+    files = batch_files(folder, pattern)
     wrong = [path.name for path in files if path.stat().st_size % _RECORD]
     if wrong:
-        raise _bad(folder, f"data_batch_*.bin of records of {_RECORD} bytes", ", ".join(wrong))
+        raise _bad(folder, f"{pattern} of records of {_RECORD} bytes", ", ".join(wrong))
     parts = [np.fromfile(path, np.uint8).reshape(-1, _RECORD) for path in files]
     rows = np.concatenate(parts)
+    size = len(rows) if size is None else size
     if len(rows) < size or rows[:, 0].max() > 9:
         raise _bad(
             folder, f"at least {size} images of classes 0 to 9", f"{len(rows)} of 0 to {rows[:, 0].max(initial=0)}"
@@ -76,15 +80,15 @@ def cifar10_batch(folder: Path, size: int, seed: int) -> Batch:
     return Batch((pixels - mean) / std, torch.from_numpy(drawn[:, 0].astype(np.int64)))
 
 
-def batch_files(folder: Path) -> list[Path]:
-    """The files of training images in a folder.
+def batch_files(folder: Path, pattern: str = TRAINING) -> list[Path]:
+    """The files of training (or test) images in a folder.
 
     Raises:
         FormatError: when there are none.
     """
-    files = sorted(folder.glob("data_batch_*.bin"))
+    files = sorted(folder.glob(pattern))
     if not files:
-        raise _bad(folder, "files data_batch_*.bin", "none")
+        raise _bad(folder, f"files {pattern}", "none")
     return files
 
 
