@@ -16,6 +16,7 @@ from archgauge.config import Config, plain, sampled, sizes
 from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
 from archgauge.fingerprint import choices
+from archgauge.held_out_config import held_out_choices
 from archgauge.proxy_config import PAPERS
 from archgauge.signatures import (
     Keywords,
@@ -77,7 +78,7 @@ def check(config: Config) -> None:
         _check_figure(f"figures.{name}", figure, config)
     for name, chosen in config["proxies"].items():
         _check_proxies(f"proxies.{name}", chosen, config)
-    for where, name, known in transfer_choices(config):
+    for where, name, known in (*transfer_choices(config), *held_out_choices(config)):
         _choice(where, name, known)
     for name, paper in config["papers"].items():
         for family in paper["families"]:

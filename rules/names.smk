@@ -57,7 +57,15 @@ from archgauge.search_config import (
     search_report_settings,
     search_settings,
 )
-
+from archgauge.held_out_config import (
+    held_out_families,
+    held_out_modules,
+    held_out_settings,
+    held_out_sources,
+    held_out_table_settings,
+    source_tables,
+    target_tables,
+)
 from archgauge.transfer_config import (
     cluster_files,
     ensemble_members,
@@ -105,4 +113,5 @@ wildcard_constraints:
     table="|".join(config["tables"]) or "(?!)",
     transfer_table="|".join(config["transfer_tables"]) or "(?!)",
     search="|".join(config["searches"]) or "(?!)",
+    held_out="|".join(config["held_out"]) or "(?!)",
     proxies="|".join(config["proxies"]) or "(?!)",
