@@ -77,6 +77,9 @@ class Predictor:
             self.standard_ = Standardiser(self.standard_.centre, within, within > 1e-6)
         self.seen_ &= self.standard_.varying & (np.arange(len(within)) != _INPUT)
         self.rows_ = self._placed(rows)
+        if self.correction == "none":
+            self.weights_ = np.zeros(len(rows))
+            return self
         same = family[:, None] == family
         noise = NOISE if self.correction == "matern" else LINEAR_NOISE
         covariance = self._kernel(self.rows_) + INTERCEPT * same + noise * np.eye(len(rows))
@@ -112,8 +115,6 @@ class Predictor:
 
     def _kernel(self, rows: np.ndarray) -> np.ndarray:
         """Of (N, seen) placed rows with those that were learnt from, (N, n)."""
-        if self.correction == "none":
-            return np.zeros((len(rows), len(self.rows_)))
         products = rows @ self.rows_.T
         if self.correction == "linear":
             return products
