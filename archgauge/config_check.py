@@ -6,6 +6,7 @@ The Snakefile calls this every time, so it imports nothing heavy.
 import ast
 import difflib
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def check(config: Config) -> None:
         _check_figure(f"figures.{name}", figure, config)
     for name, chosen in config["proxies"].items():
         _check_proxies(f"proxies.{name}", chosen, config)
-    for where, name, known in (*transfer_choices(config), *held_out_choices(config)):
+    for where, name, known in chain(transfer_choices(config), held_out_choices(config)):
         _choice(where, name, known)
     for name, paper in config["papers"].items():
         for family in paper["families"]:
