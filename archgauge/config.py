@@ -140,6 +140,8 @@ def population_tables(config: Config, predictor: str, family: str) -> dict[str, 
         tables["memberships"] = f"results/memberships/{settings['clustering']}/{family}.parquet"
     if "structure" in needs:
         tables["structures"] = f"results/structures/{family}.parquet"
+    if "composition" in needs:
+        tables["compositions"] = f"results/compositions/{family}.parquet"
     if "proxies" in needs:
         chosen = f"published/{family}" if settings["proxies"] == "published" else settings["proxies"]
         tables["proxies"] = f"results/proxies/{chosen}.parquet"

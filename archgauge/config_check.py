@@ -18,6 +18,7 @@ from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
 from archgauge.fingerprint import choices
 from archgauge.graph_search_config import mutation_choices
+from archgauge.held_out_config import held_out_choices
 from archgauge.proxy_config import PAPERS
 from archgauge.search_config import ON_DEMAND
 from archgauge.signatures import (
@@ -89,7 +90,7 @@ def check(config: Config) -> None:
             _check_proxy_paper(f"papers.{name}", paper, config)
         if "encoder" in paper:
             _choice(f"papers.{name}.encoder", paper["encoder"], config["encoders"])
-    for where, name, known in chain(transfer_choices(config), mutation_choices(config)):
+    for where, name, known in chain(transfer_choices(config), mutation_choices(config), held_out_choices(config)):
         _choice(where, name, known)
 
 

@@ -65,6 +65,9 @@ SPECTRA = pa.schema([("arch_id", pa.string()), ("eigenvalues", pa.list_(pa.float
 STRUCTURES = pa.schema([("arch_id", pa.string()), ("structure", pa.list_(pa.float32()))])
 """Path statistics of the live graph, in the order of `archgauge.graphs.paths.FEATURES`."""
 
+COMPOSITIONS = pa.schema([("arch_id", pa.string()), ("composition", pa.list_(pa.float32()))])
+"""What the live graph is made of, in the order of `archgauge.graphs.composition.COMPOSITION_AND_DEPTHS`."""
+
 SPLITS = pa.schema([("arch_id", pa.string()), ("split", pa.int16()), ("role", _name), ("position", pa.int32())])
 """`role` is train, validation, validation2, pool or test. Labels of a pool are revealed in the order of `position`.
 

@@ -105,3 +105,21 @@ rule structures:
         code=fingerprint(workflow.basedir, ["workflow_scripts/structures.py"]),
     script:
         "../workflow_scripts/structures.py"
+
+
+rule compositions:
+    input:
+        graphs="results/graphs/{family}.parquet",
+        kinds="results/graphs/{family}.kinds.parquet",
+    output:
+        compositions="results/compositions/{family}.parquet",
+    log:
+        "results/logs/compositions/{family}.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
+    params:
+        code=fingerprint(workflow.basedir, ["workflow_scripts/compositions.py"]),
+    script:
+        "../workflow_scripts/compositions.py"

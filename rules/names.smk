@@ -43,6 +43,15 @@ from archgauge.graph_search_config import (
     start_inputs,
     trained_files,
 )
+from archgauge.held_out_config import (
+    held_out_families,
+    held_out_modules,
+    held_out_settings,
+    held_out_sources,
+    held_out_table_settings,
+    source_tables,
+    target_tables,
+)
 from archgauge.proxy_config import (
     PAPERS,
     can_score,
@@ -119,4 +128,5 @@ wildcard_constraints:
     transfer_table="|".join(config["transfer_tables"]) or "(?!)",
     search="|".join(config["searches"]) or "(?!)",
     search_table="|".join(config["search_tables"]) or "(?!)",
+    held_out="|".join(config["held_out"]) or "(?!)",
     proxies="|".join(config["proxies"]) or "(?!)",

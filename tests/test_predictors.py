@@ -14,13 +14,14 @@ from scipy.stats import rankdata
 from archgauge import predictors
 from archgauge.errors import PredictorError
 from archgauge.families import nb201
+from archgauge.graphs.composition import write_compositions
 from archgauge.graphs.paths import write_structures
 from archgauge.graphs.store import GraphStore
 from archgauge.graphs.tables import convert
 from archgauge.predictors.inputs import read_matrix
 from archgauge.predictors.neural import Ranker
 from archgauge.predictors.population import Population
-from archgauge.schemas import ARCHITECTURES, STRUCTURES, write_table
+from archgauge.schemas import ARCHITECTURES, COMPOSITIONS, STRUCTURES, write_table
 
 NO_PREDICTORS = {"population", "inputs", "neural", "matern_gp"}
 NAMES = sorted(
@@ -77,6 +78,7 @@ def population(tmp_path_factory) -> Population:
     np.testing.assert_array_equal(store.arch_id, [row["arch_id"] for row in rows])
     cells = tuple(nb201.cell(spec) for spec in specs)
     write_structures(folder / "graphs.parquet", folder / "kinds.parquet", folder / "structures.parquet")
+    write_compositions(folder / "graphs.parquet", folder / "kinds.parquet", folder / "compositions.parquet")
     counts = np.array([[cell.operations.count(name) for name in ("conv3x3", "conv1x1", "none")] for cell in cells])
     embedding = np.hstack([counts, rng.normal(size=(N_CELLS, 13))]).astype(np.float32)
     membership = rng.dirichlet(np.ones(3), size=N_CELLS).astype(np.float32)
@@ -88,6 +90,7 @@ def population(tmp_path_factory) -> Population:
         embedding=embedding,
         membership=membership,
         structure=read_matrix(folder / "structures.parquet", STRUCTURES, "structure"),
+        composition=read_matrix(folder / "compositions.parquet", COMPOSITIONS, "composition"),
         proxies=np.array([(score,) for score in rng.random(N_CELLS)], dtype=[("snip", np.float64)]),
         graphs=(store, np.arange(N_CELLS)),
     )
@@ -135,7 +138,8 @@ def test_constructor_stores_its_keywords_and_nothing_else(name):
 def test_needs_are_columns_of_a_population(name):
     needs = importlib.import_module(f"archgauge.predictors.{name}").Predictor.needs
     assert isinstance(needs, frozenset)
-    assert needs <= {"macs", "params", "cells", "embedding", "membership", "structure", "proxies", "graphs", "family"}
+    columns = {"macs", "params", "cells", "embedding", "membership", "structure", "composition", "proxies", "graphs"}
+    assert needs <= columns | {"family"}
 
 
 @every_predictor

@@ -5,10 +5,17 @@ form that networks of different families share. Counts enter by their logarithms
 away, whatever its size.
 """
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 
 from archgauge.graphs.graph import Graphs
+from archgauge.graphs.normal_form import live
 from archgauge.graphs.operations import WEIGHTED, Kind
+from archgauge.graphs.signal import DEPTHS, signal_depths
+from archgauge.graphs.tables import iter_graphs, read_kinds
+from archgauge.schemas import COMPOSITIONS, write_table
 
 _LAYERS = ("spatial", "grouped_spatial", "pointwise", "grouped_pointwise", "depthwise", "linear")
 """Classes of layers with weights. A convolution is spatial when its kernel is wider than 1."""
@@ -51,6 +58,12 @@ COMPOSITION = (
 )
 """Names of the F columns of `composition`."""
 
+COMPOSITION_AND_DEPTHS = (*COMPOSITION, *DEPTHS)
+"""Names of the numbers of a COMPOSITIONS row."""
+
+CHUNK_GRAPHS = 1000
+"""Graphs that are worked out at a time."""
+
 
 def composition(graphs: Graphs) -> np.ndarray:
     """What B live graphs are made of: (B, F) float64, columns `COMPOSITION`.
@@ -82,6 +95,20 @@ def composition(graphs: Graphs) -> np.ndarray:
     )
     shares = _ratio(macs_of, total_macs), _ratio(params_of, total_params)
     return np.hstack([np.log1p(np.hstack([*sizes, _summed(graphs, classes)])), *shares])
+
+
+def write_compositions(graphs: Path, kinds: Path, compositions: Path) -> None:
+    """Write the COMPOSITIONS of a GRAPHS table: `composition`, then `archgauge.graphs.signal.signal_depths`."""
+    groups = iter_graphs(graphs, read_kinds(kinds), ["arch_id"])
+    write_table(compositions, (_rows(*group) for group in groups), COMPOSITIONS)
+
+
+def _rows(group: Graphs, columns: pa.Table) -> pa.Table:
+    chunks = (np.arange(at, min(at + CHUNK_GRAPHS, len(group))) for at in range(0, len(group), CHUNK_GRAPHS))
+    alive = (live(group.select(chunk)) for chunk in chunks)
+    values = np.concatenate([np.hstack([composition(part), signal_depths(part)]) for part in alive])
+    lists = pa.FixedSizeListArray.from_arrays(values.astype(np.float32).ravel(), len(COMPOSITION_AND_DEPTHS))
+    return pa.table({"arch_id": columns["arch_id"], "composition": lists.cast(pa.list_(pa.float32()))})
 
 
 def _classes(kinds: list[Kind]) -> np.ndarray:

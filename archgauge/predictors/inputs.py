@@ -12,7 +12,9 @@ from archgauge.errors import TableError
 from archgauge.graphs.store import GraphStore
 from archgauge.predictors.population import Population
 from archgauge.proxies.scores import scores_of
-from archgauge.schemas import ARCHITECTURES, EMBEDDINGS, MEMBERSHIPS, PROXIES, STRUCTURES, read_table
+from archgauge.schemas import ARCHITECTURES, COMPOSITIONS, EMBEDDINGS, MEMBERSHIPS, PROXIES, STRUCTURES, read_table
+
+_LISTS = {"embedding": EMBEDDINGS, "membership": MEMBERSHIPS, "structure": STRUCTURES, "composition": COMPOSITIONS}
 
 
 def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) -> Population:
@@ -21,7 +23,7 @@ def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) ->
     Args:
         family: name of the family's module, which makes cells of specs.
         tables: paths under "architectures", "graphs", "kinds" and, where needed, "embeddings", "memberships",
-            "structures" and "proxies" (which may lack architectures).
+            "structures", "compositions" and "proxies" (which may lack architectures).
         needs: names of `Population`'s columns.
 
     Raises:
@@ -32,7 +34,7 @@ def load_population(family: str, tables: Mapping[str, Path], needs: Set[str]) ->
     if "cells" in needs:
         specs = _column(read_table(tables["architectures"], ARCHITECTURES), "spec", store, tables["architectures"])
         columns["cells"] = tuple(map(import_module(f"archgauge.families.{family}").cell, specs.to_pylist()))
-    for name, schema in (("embedding", EMBEDDINGS), ("membership", MEMBERSHIPS), ("structure", STRUCTURES)):
+    for name, schema in _LISTS.items():
         if name in needs:
             path = tables[f"{name}s"]
             columns[name] = _matrix(_column(read_table(path, schema), name, store, path))

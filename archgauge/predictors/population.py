@@ -25,6 +25,8 @@ class Population:
         embedding: (N, D) float32.
         membership: (N, C) float32, rows sum to 1.
         structure: (N, F) float32, path statistics of the live graphs (archgauge.graphs.paths.FEATURES).
+        composition: (N, F) float32, what the live graphs are made of, and how deep
+            (archgauge.graphs.composition.COMPOSITION_AND_DEPTHS).
         proxies: (N,) with one float64 field for each zero-cost proxy, NaN where an architecture has no score.
         graphs: a graph store, and the rows (N,) int64 of these architectures in it.
         family: (N,) str, the family of each; its arch_id says it.
@@ -40,6 +42,7 @@ class Population:
     embedding: np.ndarray | None = None
     membership: np.ndarray | None = None
     structure: np.ndarray | None = None
+    composition: np.ndarray | None = None
     proxies: np.ndarray | None = None
     graphs: tuple["GraphStore", np.ndarray] | None = None
 
@@ -95,6 +98,7 @@ class Population:
             embedding=None if self.embedding is None else self.embedding[rows],
             membership=None if self.membership is None else self.membership[rows],
             structure=None if self.structure is None else self.structure[rows],
+            composition=None if self.composition is None else self.composition[rows],
             proxies=None if self.proxies is None else self.proxies[rows],
             graphs=None if self.graphs is None else (self.graphs[0], self.graphs[1][rows]),
         )
