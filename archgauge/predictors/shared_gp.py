@@ -9,8 +9,8 @@ from scipy.stats import norm, rankdata
 
 from archgauge.errors import PredictorError
 from archgauge.graphs.composition import COMPOSITION_AND_DEPTHS
-from archgauge.predictors._matern_gp import CHUNK
 from archgauge.predictors._standardiser import Standardiser
+from archgauge.predictors.matern_gp import CHUNK
 from archgauge.predictors.population import Population, column, training_labels
 
 LENGTH_SCALE, AMPLITUDE, NOISE = 2.0, 1.0, 0.3
