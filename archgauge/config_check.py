@@ -3,17 +3,11 @@
 The Snakefile calls this every time, so it imports nothing heavy.
 """
 
-import ast
-import difflib
-from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import jsonschema
-import yaml
-
-from archgauge.config import Config, plain, sampled, sizes
+from archgauge.config import Config, sampled, sizes
+from archgauge.config_values import check_choice, check_keywords, check_schema
 from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
 from archgauge.fingerprint import choices
@@ -22,7 +16,6 @@ from archgauge.held_out_config import held_out_choices
 from archgauge.proxy_config import PAPERS
 from archgauge.search_config import ON_DEMAND
 from archgauge.signatures import (
-    Keywords,
     family_keywords,
     fields,
     finds_itself,
@@ -33,8 +26,6 @@ from archgauge.signatures import (
     remotes,
 )
 from archgauge.transfer_config import transfer_choices
-
-SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
 PLUGINS = {
     "family": ("archgauge.families", "FAMILY"),
@@ -51,7 +42,7 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: naming the key's path and the choices.
     """
-    _check_schema(config)
+    check_schema(config)
     folder = config["tables_dir"]
     if folder is not None and not Path(folder).is_dir():
         raise ConfigError(
@@ -62,10 +53,10 @@ def check(config: Config) -> None:
             remedy="Correct the path; without the folder set it to null.",
         )
     for name, family in config["families"].items():
-        _choice(f"families.{name}", name, choices(*PLUGINS["family"]))
-        _check_keywords(f"families.{name}.graph", family["graph"], family_keywords(name))
+        check_choice(f"families.{name}", name, choices(*PLUGINS["family"]))
+        check_keywords(f"families.{name}.graph", family["graph"], family_keywords(name))
         if family["labels"]["source"] is not None:
-            _choice(f"families.{name}.labels.source", family["labels"]["source"], label_sources(name))
+            check_choice(f"families.{name}.labels.source", family["labels"]["source"], label_sources(name))
             _check_path(f"families.{name}.labels.path", name, family["labels"])
         _check_sample(f"families.{name}", name, config)
     _check_bundle(config)
@@ -85,13 +76,13 @@ def check(config: Config) -> None:
         _check_proxies(f"proxies.{name}", chosen, config)
     for name, paper in config["papers"].items():
         for family in paper["families"]:
-            _choice(f"papers.{name}.families", family, config["families"])
+            check_choice(f"papers.{name}.families", family, config["families"])
         if name in PAPERS:
             _check_proxy_paper(f"papers.{name}", paper, config)
         if "encoder" in paper:
-            _choice(f"papers.{name}.encoder", paper["encoder"], config["encoders"])
+            check_choice(f"papers.{name}.encoder", paper["encoder"], config["encoders"])
     for where, name, known in chain(transfer_choices(config), mutation_choices(config), held_out_choices(config)):
-        _choice(where, name, known)
+        check_choice(where, name, known)
 
 
 def _check_path(where: str, family: str, labels: Config) -> None:
@@ -119,49 +110,9 @@ def _check_sample(where: str, family: str, config: Config) -> None:
         )
 
 
-def _check_schema(config: Config) -> None:
-    schema = yaml.safe_load(SCHEMA.read_text())
-    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(plain(config)), key=lambda e: list(e.path))
-    if errors:
-        error = _deepest(errors[0])
-        path = ".".join(map(str, error.absolute_path)) or "the top level"
-        known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
-        described = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-        raise ConfigError(
-            "the configuration",
-            where=path,
-            expected=f"one of the keys {', '.join(known)}"
-            if error.validator == "additionalProperties"
-            else _rule(error),
-            got=error.message,
-            remedy=described or "Correct config.yaml; archgauge/config.schema.yaml describes every key.",
-        )
-
-
-def _deepest(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
-    """Of alternatives, the failure of the one that was meant: the one whose constant (protocol, kind) fits."""
-    while error.context:
-        branches: dict[Any, list[jsonschema.ValidationError]] = {}
-        for inner in error.context:
-            branches.setdefault(inner.schema_path[0], []).append(inner)
-        meant = [group for group in branches.values() if not any(map(_rules_out, group))]
-        chosen = (meant or list(branches.values()))[0]
-        error = chosen[0]
-    return error
-
-
-def _rules_out(error: jsonschema.ValidationError) -> bool:
-    """Whether a failure says that another alternative was meant."""
-    return error.validator == "const" or (error.validator == "type" and not error.relative_path)
-
-
-def _rule(error: jsonschema.ValidationError) -> str:
-    return f"{error.validator} {error.validator_value}"
-
-
 def _check_bundle(config: Config) -> None:
     family = config["bundle"]["family"]
-    _choice("bundle.family", family, config["families"])
+    check_choice("bundle.family", family, config["families"])
     missing = [member for member in ("groups", "model_families") if not has_member(family, member)]
     if missing:
         raise ConfigError(
@@ -178,14 +129,14 @@ def _check_encoders(config: Config) -> None:
     training = fields("archgauge.pretraining.trainer", "PretrainingConfig")
     for name, encoder in config["encoders"].items():
         for family in encoder["families"]:
-            _choice(f"encoders.{name}.families", family, config["families"])
-        _check_keywords(f"encoders.{name}.shape", encoder["shape"], shape)
+            check_choice(f"encoders.{name}.families", family, config["families"])
+        check_keywords(f"encoders.{name}.shape", encoder["shape"], shape)
         _check_heads(f"encoders.{name}.shape", encoder["shape"])
         if encoder["training"] is not None:
-            _check_keywords(f"encoders.{name}.training", encoder["training"], training)
+            check_keywords(f"encoders.{name}.training", encoder["training"], training)
     for name, clustering in config["clusterings"].items():
-        _choice(f"clusterings.{name}.encoder", clustering["encoder"], config["encoders"])
-        _choice(f"clusterings.{name}.family", clustering["family"], config["families"])
+        check_choice(f"clusterings.{name}.encoder", clustering["encoder"], config["encoders"])
+        check_choice(f"clusterings.{name}.family", clustering["family"], config["families"])
 
 
 def _check_heads(where: str, shape: Config) -> None:
@@ -204,7 +155,7 @@ def _check_predictors(config: Config) -> None:
         if "members" in predictor:
             continue
         where = f"predictors.{name}"
-        _choice(f"{where}.module", predictor["module"], choices(*PLUGINS["predictor"]))
+        check_choice(f"{where}.module", predictor["module"], choices(*PLUGINS["predictor"]))
         one_batch = [name for name, chosen in config["proxies"].items() if len(chosen["batch_sizes"]) == 1]
         choosable = {
             **{key: config[f"{key}s"] for key in ("encoder", "clustering")},
@@ -212,13 +163,13 @@ def _check_predictors(config: Config) -> None:
         }
         for key, known in choosable.items():
             if key in predictor:
-                _choice(f"{where}.{key}", predictor[key], known)
+                check_choice(f"{where}.{key}", predictor[key], known)
         _check_needs(where, predictor)
         if "clustering" in predictor:
             clustered = config["clusterings"][predictor["clustering"]]["encoder"]
-            _choice(f"{where}.encoder", predictor["encoder"], [clustered])
+            check_choice(f"{where}.encoder", predictor["encoder"], [clustered])
         signature = keywords(f"archgauge.predictors.{predictor['module']}", "Predictor")
-        _check_keywords(f"{where}.settings", {**predictor.get("settings", {}), "seed": 0}, signature)
+        check_keywords(f"{where}.settings", {**predictor.get("settings", {}), "seed": 0}, signature)
 
 
 def _check_needs(where: str, predictor: Config) -> None:
@@ -243,7 +194,7 @@ def _check_experiment(where: str, experiment: Config, config: Config) -> None:
     if experiment["protocol"] == "joint_source":  # what it joins is checked where it stands
         return
     family = experiment["family"]
-    _choice(f"{where}.family", family, config["families"])
+    check_choice(f"{where}.family", family, config["families"])
     if "only" in experiment and not has_member(family, experiment["only"]):
         raise ConfigError(
             "the architectures of an experiment",
@@ -253,9 +204,9 @@ def _check_experiment(where: str, experiment: Config, config: Config) -> None:
             remedy="Name one that says of a spec whether it counts, or take the key out.",
         )
     if experiment["protocol"] == "zero_shot":
-        _choice(f"{where}.source", experiment["source"], config["families"])
+        check_choice(f"{where}.source", experiment["source"], config["families"])
     for predictor in experiment["predictors"]:
-        _choice(f"{where}.predictors", predictor, config["predictors"])
+        check_choice(f"{where}.predictors", predictor, config["predictors"])
         if not sizes(config, where.partition(".")[2], predictor):
             raise ConfigError(
                 "the training sizes of a predictor",
@@ -264,18 +215,18 @@ def _check_experiment(where: str, experiment: Config, config: Config) -> None:
                 got=config["predictors"][predictor]["n_train"],
                 remedy="Give it one of these sizes, or take it out of the experiment.",
             )
-    _choice(f"{where}.headline", experiment["headline"], experiment["predictors"])
+    check_choice(f"{where}.headline", experiment["headline"], experiment["predictors"])
 
 
 def _check_table(where: str, table: Config, config: Config) -> None:
-    _choice(f"{where}.experiment", table["experiment"], config["experiments"])
+    check_choice(f"{where}.experiment", table["experiment"], config["experiments"])
     experiment = config["experiments"][table["experiment"]]
     for metric in table["metrics"]:
-        _choice(f"{where}.metrics", metric, experiment["metrics"])
+        check_choice(f"{where}.metrics", metric, experiment["metrics"])
     for size in table["n_train"]:
-        _choice(f"{where}.n_train", size, experiment["n_train"])
+        check_choice(f"{where}.n_train", size, experiment["n_train"])
     for number in table.get("published", []):
-        _choice(f"{where}.published", number["predictor"], experiment["predictors"])
+        check_choice(f"{where}.published", number["predictor"], experiment["predictors"])
         published(*number["source"])
 
 
@@ -292,33 +243,33 @@ def _check_guide(where: str, search: Config, predictor: Config) -> None:
 
 
 def _check_search_table(where: str, table: Config, config: Config) -> None:
-    _choice(f"{where}.headline", table["headline"], table["strategies"])
+    check_choice(f"{where}.headline", table["headline"], table["strategies"])
     for name, entry in table["searches"].items():
         one = f"{where}.searches.{name}"
-        _choice(f"{where}.searches", name, config["searches"])
+        check_choice(f"{where}.searches", name, config["searches"])
         search = config["searches"][name]
         for strategy in table["strategies"]:
-            _choice(f"{where}.strategies", strategy, [*search["strategies"], *entry.get("absent", {})])
+            check_choice(f"{where}.strategies", strategy, [*search["strategies"], *entry.get("absent", {})])
         rows = [row for row in table["strategies"].values() if row is not None] + entry.get("methods", [])
         for metric, (printed, column) in entry.get("published", {}).items():
-            _choice(f"{one}.published", metric, table["metrics"])
+            check_choice(f"{one}.published", metric, table["metrics"])
             for row in rows:
                 published("transferable", printed, row, column)
                 at = published("transferable", printed, row, entry["at"]).value if "at" in entry else search["queries"]
-                _choice(f"{one}.queries", int(at), entry["queries"])
+                check_choice(f"{one}.queries", int(at), entry["queries"])
 
 
 def _check_search(where: str, search: Config, config: Config) -> None:
-    _choice(f"{where}.family", search["family"], config["families"])
-    _choice(f"{where}.headline", search["headline"], search["strategies"])
+    check_choice(f"{where}.family", search["family"], config["families"])
+    check_choice(f"{where}.headline", search["headline"], search["strategies"])
     for name, strategy in search["strategies"].items():
         one = f"{where}.strategies.{name}"
-        _choice(f"{one}.module", strategy["module"], choices(*PLUGINS["strategy"]))
+        check_choice(f"{one}.module", strategy["module"], choices(*PLUGINS["strategy"]))
         if "predictor" in strategy:
-            _choice(f"{one}.predictor", strategy["predictor"], config["predictors"])
+            check_choice(f"{one}.predictor", strategy["predictor"], config["predictors"])
             _check_guide(f"{one}.predictor", search, config["predictors"][strategy["predictor"]])
         signature = keywords(f"archgauge.search.{strategy['module']}", "search")
-        _check_keywords(f"{one}.settings", strategy.get("settings", {}), signature)
+        check_keywords(f"{one}.settings", strategy.get("settings", {}), signature)
     if search.get("whole") and not has_member(search["family"], "enumerate_specs"):
         raise ConfigError(
             "the space of a search",
@@ -347,39 +298,39 @@ def _check_search(where: str, search: Config, config: Config) -> None:
 
 
 def _check_proxies(where: str, chosen: Config, config: Config) -> None:
-    _choice(f"{where}.family", chosen["family"], config["families"])
-    _check_keywords(f"{where}.graph", chosen.get("graph", {}), family_keywords(chosen["family"]))
+    check_choice(f"{where}.family", chosen["family"], config["families"])
+    check_keywords(f"{where}.graph", chosen.get("graph", {}), family_keywords(chosen["family"]))
     for proxy in chosen["proxies"]:
-        _choice(f"{where}.proxies", proxy, choices(*PLUGINS["proxy"]))
+        check_choice(f"{where}.proxies", proxy, choices(*PLUGINS["proxy"]))
 
 
 def _check_proxy_paper(where: str, paper: Config, config: Config) -> None:
     for family, entry in paper["families"].items():
         if "proxies" in entry:
             fitting = [name for name, chosen in config["proxies"].items() if chosen["family"] == family]
-            _choice(f"{where}.families.{family}.proxies", entry["proxies"], fitting)
+            check_choice(f"{where}.families.{family}.proxies", entry["proxies"], fitting)
     if "learnt" in paper:
         _check_learnt(f"{where}.learnt", paper, config)
 
 
 def _check_learnt(where: str, paper: Config, config: Config) -> None:
     learnt = paper["learnt"]
-    _choice(f"{where}.headline", learnt["headline"], learnt["rows"])
+    check_choice(f"{where}.headline", learnt["headline"], learnt["rows"])
     for family, place in learnt["families"].items():
-        _choice(f"{where}.families", family, paper["families"])
+        check_choice(f"{where}.families", family, paper["families"])
         fitting = [
             name
             for name, one in config["experiments"].items()
             if one["protocol"] == "transfer" and one["family"] == family
         ]
-        _choice(f"{where}.families.{family}.experiment", place["experiment"], fitting)
+        check_choice(f"{where}.families.{family}.experiment", place["experiment"], fitting)
         experiment = config["experiments"][place["experiment"]]
-        _choice(f"{where}.families.{family}.n_train", place["n_train"], experiment["n_train"])
-        _choice(f"{where}.families.{family}.experiment.metrics", "spearman", experiment["metrics"])
+        check_choice(f"{where}.families.{family}.n_train", place["n_train"], experiment["n_train"])
+        check_choice(f"{where}.families.{family}.experiment.metrics", "spearman", experiment["metrics"])
         for row, chosen in learnt["rows"].items():
-            _choice(f"{where}.rows.{row}.predictor", chosen["predictor"], experiment["predictors"])
+            check_choice(f"{where}.rows.{row}.predictor", chosen["predictor"], experiment["predictors"])
             size = 0 if chosen.get("zero_shot") else place["n_train"]
-            _choice(f"{where}.rows.{row}", size, sizes(config, place["experiment"], chosen["predictor"]))
+            check_choice(f"{where}.rows.{row}", size, sizes(config, place["experiment"], chosen["predictor"]))
 
 
 def _check_figure(where: str, figure: Config, config: Config) -> None:
@@ -392,73 +343,12 @@ def _check_figure(where: str, figure: Config, config: Config) -> None:
         ("label_family", "families"),
     ):
         if key in figure:
-            _choice(f"{where}.{key}", figure[key], config[known])
+            check_choice(f"{where}.{key}", figure[key], config[known])
     for key, known in (("encoders", "encoders"), ("families", "families")):
         for name in figure.get(key, []):
-            _choice(f"{where}.{key}", name, config[known])
+            check_choice(f"{where}.{key}", name, config[known])
     if figure["kind"] == "predicted":
-        _choice(f"{where}.predictor", figure["predictor"], config["experiments"][figure["experiment"]]["predictors"])
-        _choice(f"{where}.n_train", figure["n_train"], sizes(config, figure["experiment"], figure["predictor"]))
-
-
-def _choice(where: str, name: Any, known: Iterable[Any]) -> None:
-    known = list(known)
-    if name not in known:
-        close = difflib.get_close_matches(str(name), map(str, known), 1)
-        raise ConfigError(
-            "a name in the configuration",
-            where=where,
-            expected=f"one of {', '.join(map(str, known)) or 'none, because none is configured'}",
-            got=repr(name),
-            remedy=f"Did you mean {close[0]!r}?" if close else "Correct config.yaml.",
+        check_choice(
+            f"{where}.predictor", figure["predictor"], config["experiments"][figure["experiment"]]["predictors"]
         )
-
-
-_POSITIVE = ("epochs", "batch_size", "epoch_steps", "learning_rate")
-_TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "int | None": (int, type(None)),
-    "float": (int, float),
-    "bool": (bool,),
-    "str": (str,),
-}
-
-
-def _check_keywords(where: str, given: Mapping[str, Any], known: Keywords) -> None:
-    """Compare keywords with a signature."""
-    for name in given:
-        _choice(f"{where}.{name}", name, known)
-    missing = [name for name, (_, optional) in known.items() if not optional and name not in given]
-    if missing:
-        raise ConfigError(
-            "the keywords in the configuration",
-            where=where,
-            expected=", ".join(known),
-            got=f"no {', '.join(missing)}",
-            remedy="Add what is missing; the module's docstring says what it means.",
-        )
-    for name, value in given.items():
-        _check_value(f"{where}.{name}", value, known[name][0])
-        if name in _POSITIVE and value is not None and value <= 0:
-            raise ConfigError(
-                "the range of a setting",
-                where=f"{where}.{name}",
-                expected="more than 0",
-                got=value,
-                remedy="Correct config.yaml.",
-            )
-
-
-def _check_value(where: str, value: Any, annotation: str) -> None:
-    """Compare a value with the annotation of its keyword, where that is a plain type or a list of choices."""
-    if annotation.startswith("Literal["):
-        _choice(where, value, ast.literal_eval(f"[{annotation.removeprefix('Literal[')}"))
-    types = _TYPES.get(annotation)
-    if types and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
-        raise ConfigError(
-            "the type of a setting",
-            where=where,
-            expected=annotation,
-            got=f"{value!r} ({type(value).__name__})",
-            remedy="Correct config.yaml.",
-        )
+        check_choice(f"{where}.n_train", figure["n_train"], sizes(config, figure["experiment"], figure["predictor"]))
