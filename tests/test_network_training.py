@@ -16,7 +16,7 @@ from archgauge.evaluation.network_training import Recipe, augmented, label_of, t
 from archgauge.graphs.builder import GraphBuilder
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.operations import KindTable
-from archgauge.proxies._images import TEST, cifar10_batch
+from archgauge.proxies.images import TEST, cifar10_batch
 
 RECIPE = Recipe(
     images=None,

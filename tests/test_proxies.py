@@ -20,8 +20,8 @@ from archgauge.graphs.operations import KindTable
 from archgauge.graphs.tables import convert
 from archgauge.graphs.trace import trace
 from archgauge.proxies import fisher, grad_norm, grasp, jacov, naswot, plain, runner, snip, synflow, zen
-from archgauge.proxies._images import CIFAR10_SHAPE, cifar10_batch, random_batch, shapes
-from archgauge.proxies._network import WHOLE, initialised
+from archgauge.proxies.images import CIFAR10_SHAPE, cifar10_batch, random_batch, shapes
+from archgauge.proxies.network import WHOLE, initialised
 from archgauge.proxies.runner import Recipe, compute, failures, node_scores
 from archgauge.schemas import ARCHITECTURES, PROXIES, write_table
 

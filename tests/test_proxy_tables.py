@@ -20,8 +20,8 @@ from archgauge.predictors.inputs import load_population
 from archgauge.predictors.population import Population
 from archgauge.predictors.proxy import Predictor
 from archgauge.proxies import grad_norm, plain, snip
-from archgauge.proxies._images import CIFAR10_SHAPE, random_batch
-from archgauge.proxies._network import initialised
+from archgauge.proxies.images import CIFAR10_SHAPE, random_batch
+from archgauge.proxies.network import initialised
 from archgauge.proxies.runner import Recipe, failures, node_scores
 from archgauge.proxies.sampling import as_proxies, drawn, with_all
 from archgauge.proxies.scores import ranked_last, scores_of

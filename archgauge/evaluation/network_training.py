@@ -20,8 +20,8 @@ from archgauge.errors import ConfigError
 from archgauge.files import sha256
 from archgauge.graphs.canonical import canonical_hash
 from archgauge.graphs.graph import Graphs
-from archgauge.proxies._images import CIFAR10_SHAPE, TEST, TRAINING, Batch, batch_files, cifar10_batch, shapes
-from archgauge.proxies._network import initialised
+from archgauge.proxies.images import CIFAR10_SHAPE, TEST, TRAINING, Batch, batch_files, cifar10_batch, shapes
+from archgauge.proxies.network import initialised
 from archgauge.resume import read_resume, write_resume
 
 CROP_PIXELS = 4

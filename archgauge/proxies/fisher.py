@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from archgauge.graphs.realise import RealisedGraph
-from archgauge.proxies._network import Score, gradients, loss, weighted
+from archgauge.proxies.network import Score, gradients, loss, weighted
 
 
 def score(network: RealisedGraph, images: Tensor, labels: Tensor, rng: torch.Generator) -> Score:

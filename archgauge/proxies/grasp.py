@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from archgauge.graphs.realise import RealisedGraph
-from archgauge.proxies._network import Score, gradients, loss, weights
+from archgauge.proxies.network import Score, gradients, loss, weights
 
 
 def score(network: RealisedGraph, images: Tensor, labels: Tensor, rng: torch.Generator) -> Score:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from archgauge.graphs.realise import RealisedGraph
-from archgauge.proxies._network import WHOLE, Score
+from archgauge.proxies.network import WHOLE, Score
 
 EPS = 1e-5
 

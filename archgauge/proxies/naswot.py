@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from archgauge.graphs.realise import RealisedGraph
-from archgauge.proxies._network import RECTIFIERS, WHOLE, Score, Watched
+from archgauge.proxies.network import RECTIFIERS, WHOLE, Score, Watched
 
 
 @torch.no_grad()

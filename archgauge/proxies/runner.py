@@ -19,8 +19,8 @@ from archgauge.fragments import FragmentStore, Settings, sweep
 from archgauge.graphs.graph import INDEX, Graphs
 from archgauge.graphs.operations import KindTable
 from archgauge.graphs.tables import iter_graphs, read_kinds
-from archgauge.proxies._images import CIFAR10_SHAPE, Batch, batch_files, cifar10_batch, random_batch, shapes
-from archgauge.proxies._network import Score, gradients, initialised, loss, weights
+from archgauge.proxies.images import CIFAR10_SHAPE, Batch, batch_files, cifar10_batch, random_batch, shapes
+from archgauge.proxies.network import Score, gradients, initialised, loss, weights
 from archgauge.schemas import PROXIES
 from archgauge.workers import Workers
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from archgauge.graphs.realise import RealisedGraph
-from archgauge.proxies._network import Score, gradients, loss, weights
+from archgauge.proxies.network import Score, gradients, loss, weights
 
 
 def score(network: RealisedGraph, images: Tensor, labels: Tensor, rng: torch.Generator) -> Score:

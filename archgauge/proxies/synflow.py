@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from archgauge.graphs.realise import RealisedGraph
-from archgauge.proxies._network import Normalisation, Score, gradients, weights
+from archgauge.proxies.network import Normalisation, Score, gradients, weights
 
 
 def score(network: RealisedGraph, images: Tensor, labels: Tensor, rng: torch.Generator) -> Score:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from archgauge.graphs.realise import RealisedGraph
-from archgauge.proxies._network import WHOLE, BatchNorm, Score, Watched, weighted
+from archgauge.proxies.network import WHOLE, BatchNorm, Score, Watched, weighted
 
 GAMMA = 1e-2
 _POOL = frozenset[Callable]({torch.Tensor.mean})  # how a realised graph runs a global average pool
