@@ -255,11 +255,34 @@ def test_a_batch_folded_into_another_axis_is_no_broadcast(export):
         return conv(halves).view(len(x), 2, 8, 4, 8)
 
     loaded, traced = export(Does(by_halves, nn.Conv2d(8, 8, 3, padding=1)), torch.zeros(1, 8, 8, 8), **WHOLE)
+    assert cost.params(loaded).tolist() == cost.params(traced).tolist() == [8 * 8 * 9 + 8]
+    assert cost.macs(loaded).tolist() == cost.macs(traced).tolist() == [64 * 8 * 8 * 9]
     assert (
         operations(loaded)
         == operations(traced)
         == {**dict.fromkeys(("input", "permute", "conv", "output"), 1), "reshape": operations(traced)["reshape"]}
     )
+
+
+FRAMES = nn.ModuleList([nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(8), nn.ConvTranspose2d(8, 4, 2)])
+
+
+@pytest.mark.parametrize("settings", [WHOLE, {"dynamo": True, "optimize": False}], ids=["script", "dynamo"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_layer_over_frames_has_its_own_parameters_and_the_work_of_all(batch, settings, export):
+    model = Does(lambda x, layers: nn.Sequential(*layers)(x.flatten(0, 1)).mean((2, 3)).view(len(x), -1), FRAMES)
+    loaded, traced = export(model, torch.zeros(batch, 4, 3, 8, 8), **settings)
+    macs = 4 * 36 * 8 * 27 + 4 * 36 * 8 * 4 * 4
+    assert cost.macs(loaded).tolist() == cost.macs(traced).tolist() == [macs]
+    own = sum(each.numel() for each in FRAMES.parameters())
+    assert cost.params(loaded).tolist() == cost.params(traced).tolist() == [own]
+    assert operations(loaded) == operations(traced)
+
+
+def test_one_bias_for_all_channels_is_read(tmp_path):
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "b"], ["y"])]
+    graph = load_onnx(write(tmp_path / "m.onnx", nodes, [weight("w", 256, 5), weight("b", 1)]))
+    assert cost.params(graph)[0] == 256 * 5 + 1
 
 
 MULTIPLIES = {

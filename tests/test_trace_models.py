@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from archgauge.errors import GraphError
 from archgauge.graphs import cost, meta
@@ -689,6 +690,84 @@ def test_a_product_with_a_weight_is_a_linear_layer():
         assert "linear" in listed(trace(WithWeight(function, *weight), torch.zeros(1, *sizes)))
     frozen = WithWeight(PRODUCTS["mm"][0], 8, 5, trainable=False)
     assert cost.macs(trace(frozen, torch.zeros(1, 8))).tolist() == [40]
+
+
+def _by_frame(x: Tensor, *layers: nn.Module) -> Tensor:
+    frames = nn.Sequential(*layers)(x.flatten(0, 1))
+    return frames.mean((2, 3)).view(x.shape[0], x.shape[1], -1).mean(1)
+
+
+def _by_window(x: Tensor, conv: nn.Module) -> Tensor:
+    windows = x.unflatten(2, (2, 4)).unflatten(4, (2, 4)).permute(0, 2, 4, 1, 3, 5).reshape(-1, 3, 4, 4)
+    return conv(windows).mean((2, 3)).view(x.shape[0], -1)
+
+
+def _siamese(x: Tensor, conv: nn.Module) -> Tensor:
+    first, second = F.adaptive_avg_pool2d(conv(torch.cat([x[:, :3], x[:, 3:]], 0)), 1).flatten(1).chunk(2, 0)
+    return first * second
+
+
+def _once_and_by_frame(x: Tensor, conv: nn.Module) -> Tensor:
+    return conv(x[:, 0]).amax((2, 3)) + conv(x.flatten(0, 1)).amax((2, 3)).view(x.shape[0], x.shape[1], -1).sum(1)
+
+
+def _of_batch_last(x: Tensor, norm: nn.Module) -> Tensor:
+    return norm(x.permute(1, 0, 2, 3)).permute(1, 0, 2, 3)
+
+
+FOLDED = {  # function, layers, sizes of a sample, multiply-adds by hand, operations
+    "video": (_by_frame, [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)], (4, 3, 8, 8), 4 * 36 * 8 * 27, "conv batch_norm"),
+    "transposed": (_by_frame, [nn.ConvTranspose2d(3, 6, 3)], (4, 3, 8, 8), 4 * 64 * 3 * 6 * 9, "conv_transpose"),
+    "grouped": (_by_frame, [nn.Conv2d(4, 4, 3, groups=4)], (5, 4, 6, 6), 5 * 16 * 4 * 9, "conv"),
+    "same": (_by_frame, [nn.Conv2d(3, 5, 2, padding="same")], (4, 3, 6, 6), 4 * 36 * 5 * 12, "pad conv"),
+    "group norm": (_by_frame, [nn.GroupNorm(2, 4)], (3, 4, 6, 6), 0, "group_norm"),
+    "instance norm": (_by_frame, [nn.InstanceNorm2d(4, affine=True)], (3, 4, 6, 6), 0, "instance_norm"),
+    "prelu": (_by_frame, [nn.PReLU(4), nn.PReLU()], (3, 4, 6, 6), 0, "prelu"),
+    "crops": (lambda x, conv: conv(x.view(-1, 3, 8, 8)).mean((2, 3)), [nn.Conv2d(3, 5, 3)], (6, 8, 8), 9720, "conv"),
+    "windows": (_by_window, [nn.Conv2d(3, 5, 3)], (3, 8, 8), 4 * 4 * 5 * 27, "conv"),
+    "siamese": (_siamese, [nn.Conv2d(3, 5, 1)], (6, 4, 4), 2 * 16 * 15, "conv global_avg_pool"),
+    "shared": (_once_and_by_frame, [nn.Conv2d(3, 5, 1)], (4, 3, 4, 4), 5 * 16 * 15, "conv max_pool"),
+    "batch second": (_of_batch_last, [nn.InstanceNorm2d(4)], (4, 6, 6), 0, "other"),
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_layer_that_runs_over_a_folded_batch_has_its_own_parameters(name):
+    function, layers, sizes, macs, operations = FOLDED[name]
+    graph = same_function(Applies(function, *layers), torch.randn(2, *sizes))
+    assert cost.macs(graph).tolist() == [macs]
+    assert set(operations.split()) <= set(listed(graph))
+
+
+def test_a_shared_network_over_frames_costs_as_often_as_there_are_frames():
+    """By PyTorch's own parameter count, and the multiply-adds of one frame as `torch.utils.flop_counter` has them."""
+    network = nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 3, groups=2))
+    x = torch.randn(2, 7, 3, 12, 12)
+    with FlopCounterMode(display=False) as counter:
+        network(x[0, :1])
+    graph = same_function(Applies(lambda x, net: net(x.flatten(0, 1)), network), x)
+    assert cost.macs(graph).tolist() == [7 * counter.get_total_flops() // 2]
+
+
+def test_a_convolution_whose_weights_are_each_samples_own_is_other():
+    def dynamic(x: Tensor, attention: nn.Module, bank: nn.Module) -> Tensor:
+        weight = bank(attention(x.mean((2, 3))).softmax(1)).view(-1, 3, 3, 3)
+        grouped = F.conv2d(x.reshape(1, -1, *x.shape[2:]), weight, padding=1, groups=x.shape[0])
+        return grouped.view(x.shape[0], 4, *x.shape[2:])
+
+    layers = nn.Linear(3, 5), nn.Linear(5, 4 * 27, bias=False)
+    graph = same_function(Applies(dynamic, *layers), torch.randn(2, 3, 6, 6))
+    assert [each.name for each in unknown_operations(graph)] == ["aten.conv2d.default"]
+    assert cost.macs(graph).tolist() == [15 + 5 * 108 + 36 * 4 * 27]
+
+
+def test_a_layer_whose_tensors_have_other_sizes_reads_them():
+    one_bias = WithWeight(lambda x, weight, bias: torch.addmm(bias, x, weight), 5, 5)
+    one_bias.bias = nn.Parameter(torch.randn(1))
+    assert listed(same_function(one_bias, torch.randn(3, 5))).count("constant") == 2
+    table = nn.Embedding(10, 4)
+    assert "embedding" in listed(same_function(table, torch.randint(10, (2, 3, 5))))
+    assert "embedding" in listed(same_function(table, torch.randint(10, (2, 3, 5, 2))))
 
 
 BROADCASTS = {

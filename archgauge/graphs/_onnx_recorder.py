@@ -99,8 +99,10 @@ class OnnxRecorder:
         names = tuple((part, held.weight) for part, held in state.items() if held is not None and held.weight)
         if not self._apart.isdisjoint(name for _, name in names):
             return None
-        attributes = (kind.operation, kind.kernel, kind.stride, kind.padding, kind.dilation, kind.groups, kind.extra)
-        key = (attributes, names)
+        parts = [state[part] for part in ("weight", "bias") if part in state]
+        if kind.params != sum(prod(held.dims) for held in parts if held is not None and held.weight):
+            return None  # a bias of one number for all channels
+        key = (kind.layer, names)
         if kind.operation not in ("batch_norm", "layer_norm", "instance_norm"):
             self._claim([name for _, name in names], key)
         weight_id = self._weight_id.setdefault(key, len(self._weight_id)) if names else -1

@@ -56,6 +56,19 @@ def resolved(size: int | str, batch: int) -> int:
     return int(size[:-1] or 1) * batch if isinstance(size, str) else size
 
 
+def copies(sizes: Sequence[int]) -> int:
+    """How often a layer over the channels of (B, C) or (B, C, H, W) runs side by side in one sample.
+
+    (8B, C, H, W) has 8 images in a sample, which pass one layer; the vectors of (8B, C) are 8 tokens of one pass. 0
+    where the first axis does not hold the whole batch, or the axes are others.
+    """
+    if len(sizes) not in (2, 4) or any(size % BATCH == 0 for size in sizes[1:]):
+        return 0
+    if len(sizes) == 2:
+        return 1
+    return sizes[0] // BATCH if sizes[0] % BATCH == 0 else sizes[0]
+
+
 def vector(sizes: Sequence[int]) -> Sizes:
     """(B, C) of a vector in the form of an image with one pixel; other sizes as they are."""
     return tuple(sizes[:2] if len(sizes) == 4 and sizes[2] == sizes[3] == 1 else sizes)

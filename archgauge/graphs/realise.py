@@ -161,8 +161,8 @@ def _layer(kind: Kind) -> nn.Module | None:
     """The layer that holds a node's state or settings, or None."""
     if kind.operation in ("conv", "conv_transpose", "linear") and len(kind.inputs) > 1:
         return None
-    after = kind.outputs[0][2] if kind.outputs else 0
-    before = kind.inputs[0][2] if kind.inputs else 0
+    after = kind.outputs[0][2] // kind.copies if kind.outputs else 0
+    before = kind.inputs[0][2] // kind.copies if kind.inputs else 0
     settings = kind.settings
     eps = settings.get("eps", NORM_EPS)
     match kind.operation:

@@ -150,8 +150,9 @@ class Recorder:
         names = {part: self._name[id(tensor)] for part, tensor in held.items() if id(tensor) in self._name}
         if len(names) < len(held) or not self._apart.isdisjoint(names.values()):
             return None
-        attributes = (kind.operation, kind.kernel, kind.stride, kind.padding, kind.dilation, kind.groups, kind.extra)
-        weight_id = self._own_state(names, (attributes, *names.items())) if names else -1
+        if kind.params != sum(tensor.numel() for part, tensor in held.items() if part in ("weight", "bias")):
+            return None  # a bias of one number for all channels
+        weight_id = self._own_state(names, (kind.layer, *names.items())) if names else -1
         return self.node(kind, values, weight_id)
 
     def is_fixed(self, tensor: Tensor) -> bool:
