@@ -150,6 +150,53 @@ def test_pytorchs_own_transformer_layers_are_not_traced_as_one_fused_operation()
     assert torch.backends.mha.get_fastpath_enabled() == fused
 
 
+class Masked(nn.Module):
+    """Attention to the tokens that a mask of truth values leaves."""
+
+    def __init__(self, layer: nn.Module, **settings):
+        super().__init__()
+        self.layer, self.settings = layer, settings
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        if isinstance(self.layer, nn.MultiheadAttention):
+            return self.layer(x, x, x, key_padding_mask=mask, **self.settings)[0]
+        return self.layer(x, src_key_padding_mask=mask)
+
+
+def _encoder() -> nn.Module:
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2, enable_nested_tensor=False)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Masked(nn.MultiheadAttention(16, 4, batch_first=True), need_weights=True),
+        Masked(nn.MultiheadAttention(16, 4, batch_first=True), need_weights=False),
+        Masked(_encoder()),
+    ],
+    ids=["weights", "no weights", "encoder"],
+)
+def test_padded_tokens_are_left_out(model):
+    x, mask = torch.randn(2, 5, 16), torch.tensor([[0, 0, 0, 0, 1], [0, 0, 0, 1, 1]]).bool()
+    graph = same_function(model, x, mask)
+    assert "zero" not in listed(graph)
+
+
+def test_zeros_keep_the_type_that_they_are_made_in():
+    def bias(ids: Tensor, table: nn.Module) -> Tensor:
+        return table(ids) + torch.zeros_like(ids, dtype=torch.float)[..., None].masked_fill(ids[..., None] > 5, -1.5)
+
+    same_function(Applies(bias, nn.Embedding(10, 4)), torch.randint(10, (2, 5)))
+    same_function(Applies(lambda x: torch.zeros_like(x, dtype=torch.double).add(x)), torch.randn(2, 5))
+    read = Applies(lambda ids, linear: linear(torch.zeros(len(ids), 4)) + ids[:, :3], nn.Linear(4, 3))
+    same_function(read, torch.randint(10, (2, 5)))
+
+
+def test_the_same_view_taken_twice_is_one_node():
+    model = Applies(lambda x, a, b: a(x.flatten(1)) + b(x.flatten(1)), nn.Linear(48, 4), nn.Linear(48, 4))
+    assert listed(same_function(model, torch.randn(2, 3, 4, 4))).count("reshape") == 1
+
+
 class TokenModel(nn.Module):
     """Token ids in, a mask made up on the way, the output projection tied to the embedding."""
 

@@ -7,7 +7,7 @@ from math import prod
 from archgauge.graphs._onnx_file import Call, Dims, Network, Operand
 from archgauge.graphs.builder import GraphBuilder, Value
 from archgauge.graphs.layouts import BATCH, Sizes, counted, default_sizes, shape_of, vector
-from archgauge.graphs.operations import Kind, as_extra
+from archgauge.graphs.operations import Kind, Shape, as_extra
 
 
 class OnnxRecorder:
@@ -25,6 +25,7 @@ class OnnxRecorder:
         self._owner: dict[str, tuple] = {}
         self._bound: dict[str, tuple[Value, Sizes]] = {}
         self._weight_id: dict[tuple, int] = {}
+        self._reshapes: dict[tuple[Value, Sizes], int] = {}  # one view that is taken twice is one node
         self._readers: defaultdict[str, list[Call | None]] = defaultdict(list)
         for call in network.calls:
             for operand in call.operands:
@@ -72,19 +73,22 @@ class OnnxRecorder:
         if sizes != own:
             if _of_one(sizes) != _of_one(own):
                 return self._repeated(operand, value, sizes, own)
-            extra = as_extra(sizes=[counted(size) for size in own])
-            value = self.build.node(Kind("reshape", (shape_of(sizes),), (shape_of(own),), extra=extra), (value,))
+            value = self._reshaped(value, shape_of(sizes), own)
             self.bind(operand.name, value, own)
         return value
+
+    def _reshaped(self, value: Value, before: Shape, after: Sizes) -> int:
+        if (value, after) not in self._reshapes:
+            extra = as_extra(sizes=[counted(size) for size in after])
+            kind = Kind("reshape", (before,), (shape_of(after),), extra=extra)
+            self._reshapes[value, after] = self.build.node(kind, (value,))
+        return self._reshapes[value, after]
 
     def _repeated(self, operand: Operand, value: Value, sizes: Sizes, own: Sizes) -> Value:
         """A node for what a broadcast alone would do."""
         if len(sizes) < len(own):
             sizes = (*sizes, 1, 1) if len(sizes) == 2 else (*[1] * (len(own) - len(sizes)), *sizes)
-            extra = as_extra(sizes=[counted(size) for size in sizes])
-            value = self.build.node(
-                Kind("reshape", (self.build.shape(value),), (shape_of(sizes),), extra=extra), (value,)
-            )
+            value = self._reshaped(value, self.build.shape(value), sizes)
         extra = as_extra(name="Expand", arguments=[[counted(size) for size in own]], keywords={})
         value = self.build.node(Kind("other", (shape_of(sizes),), (shape_of(own),), extra=extra), (value,))
         self.bind(operand.name, value, own)

@@ -216,8 +216,7 @@ def _run(kind: Kind, taken: list[Tensor], example: Tensor) -> Tensor:
         case "shift":
             return taken[0] + settings["by"]
         case "constant":
-            floating = example.dtype if example.is_floating_point() else torch.float32
-            dtype = getattr(torch, settings["dtype"]) if "dtype" in settings else floating
+            dtype = getattr(torch, settings["dtype"]) if "dtype" in settings else _floating(example)
             return torch.tensor(settings["values"], dtype=dtype, device="cpu").to(example.device)
         case "matmul":
             return torch.matmul(*taken)
@@ -247,10 +246,16 @@ def _run(kind: Kind, taken: list[Tensor], example: Tensor) -> Tensor:
         case "zero" if taken:
             return torch.zeros_like(taken[0])
         case "zero":
-            return example.new_zeros(len(example), *default_sizes(kind.outputs[0]))
+            sizes = (len(example), *default_sizes(kind.outputs[0]))
+            return example.new_zeros(sizes, dtype=_floating(example))
         case "conv" | "conv_transpose" | "linear":
             return _computed(kind, _fitted(taken[0], kind), *taken[1:])
     return _ACTIVATIONS[kind.operation](taken[0])
+
+
+def _floating(example: Tensor) -> torch.dtype:
+    """The type of what the pass makes up: the input's, unless that holds numbers of words."""
+    return example.dtype if example.is_floating_point() else torch.float32
 
 
 def _computed(kind: Kind, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

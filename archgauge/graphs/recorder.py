@@ -40,6 +40,7 @@ class Recorder:
         self.conflicts: set[str] = set()  # what should have been named in `apart`
         self._builder = GraphBuilder(kinds)
         self._bound: dict[int, tuple[Value, Sizes]] = {}
+        self._reshapes: dict[tuple[Value, Sizes], int] = {}  # one view that is taken twice is one node
         self._alive: list[Any] = []  # ids stay unique only while their tensors live
         self._transposed: dict[int, Tensor] = {}
         self._same: dict[int, Tensor] = {}
@@ -202,8 +203,11 @@ class Recorder:
         return graph, state
 
     def _reshaped(self, value: Value, before: Sizes, after: Sizes) -> Value:
-        extra = as_extra(sizes=[counted(size) for size in after])
-        return self.node(Kind("reshape", (shape_of(before),), (shape_of(after),), extra=extra), [value])
+        if (value, after) not in self._reshapes:
+            extra = as_extra(sizes=[counted(size) for size in after])
+            kind = Kind("reshape", (shape_of(before),), (shape_of(after),), extra=extra)
+            self._reshapes[value, after] = self.node(kind, [value])
+        return self._reshapes[value, after]
 
     def _turned(self, original: Tensor, tensor: Tensor) -> Value:
         shapes = (shape_of(original.shape),), (shape_of(tensor.shape),)
