@@ -20,7 +20,7 @@ from archgauge.graphs._onnx_calls import (
 from archgauge.graphs._onnx_file import Call, Operand
 from archgauge.graphs._onnx_recorder import OnnxRecorder
 from archgauge.graphs.builder import Value
-from archgauge.graphs.layouts import Sizes, channels_last, copies, shape_of, vector
+from archgauge.graphs.layouts import Sizes, broadcast_sizes, channels_last, copies, leading, shape_of, vector
 from archgauge.graphs.operations import LEAKY_RELU_SLOPE, NORM_EPS, Kind, as_extra
 
 # Layers
@@ -215,8 +215,16 @@ def _exactly(run: OnnxRecorder, call: Call, operation: str, **settings: Any) -> 
     )
 
 
+_ONE_AXIS = 13
+"""The version from which a softmax is along one axis; before, it is along that axis and all behind it together."""
+
+
 def _softmax(run: OnnxRecorder, call: Call) -> None:
-    _exactly(run, call, "softmax", axis=call.attributes.get("axis", -1) % len(first_operand(call).dims))
+    rank, flattens = len(first_operand(call).dims), call.version < _ONE_AXIS
+    axis = call.attributes.get("axis", 1 if flattens else -1) % rank
+    if flattens and axis != rank - 1:
+        return as_other(run, replace(call, attributes={"axis": axis}))
+    return _exactly(run, call, "softmax", axis=axis)
 
 
 _BINARY = {"Add": "add", "Sum": "add", "Mul": "mul", "Sub": "sub", "Div": "div"}
@@ -248,26 +256,15 @@ def _with_number(run: OnnxRecorder, call: Call, operation: str, numbers: list[fl
 
 
 def _together(run: OnnxRecorder, terms: list[Operand], result: Sizes) -> tuple[list[Value], Sizes]:
-    """The values of terms that are broadcast to a result, and its sizes: a (B, C) meets an image as (B, C, 1, 1)."""
+    """The values of terms that are broadcast to a result, and its sizes."""
     found = [run.pending(term) for term in terms]
-    image = any(len(sizes) == 4 for _, sizes in found)
-    met = [(*sizes, 1, 1) if image and len(sizes) == 2 else sizes for _, sizes in found]
-    own = [term.dims if term.constant else run.sizes(term.dims) for term in terms]
-    padded = [_leading(sizes, len(result)) for sizes in met]
-    fits = all(
-        mine in (theirs, 1)
-        for sizes, each in zip(padded, own, strict=True)
-        for mine, theirs in zip(sizes, _leading(each, len(result)), strict=True)
-    )
-    if fits and tuple(map(max, zip(*padded, strict=True))) == tuple(result):
-        return [value for value, _ in found], result
-    if all(len(sizes) == 2 and sizes == vector(each) for sizes, each in zip(met, own, strict=True)):
-        return [value for value, _ in found], vector(result)
-    return [run.exact(term) for term in terms], result
-
-
-def _leading(sizes: Sizes, rank: int) -> Sizes:
-    return (*[1] * (rank - len(sizes)), *sizes)
+    sizes = broadcast_sizes([sizes for _, sizes in found], [run.own(term) for term in terms], result)
+    if sizes is not None:
+        return [value for value, _ in found], sizes
+    rank = len(result)
+    flat = [len(term.dims) == 2 < rank for term in terms]  # would be taken for vectors
+    full = zip(terms, flat, strict=True)
+    return [run.exact(replace(term, dims=leading(term.dims, rank)) if each else term) for term, each in full], result
 
 
 _ACTIVATIONS = {"Relu": "relu", "Tanh": "tanh", "Gelu": "gelu", "HardSwish": "hardswish", "Swish": "silu"}

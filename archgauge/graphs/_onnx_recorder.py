@@ -38,6 +38,10 @@ class OnnxRecorder:
         """The axes with the batch as `archgauge.graphs.layouts` has it."""
         return (BATCH, *dims[1:]) if dims and dims[0] == 1 else dims
 
+    def own(self, operand: Operand) -> Sizes:
+        """The axes of a value; those of a constant are as they are in the file."""
+        return operand.dims if operand.constant else self.sizes(operand.dims)
+
     def result(self, call: Call, output: int = 0) -> Sizes:
         """The sizes of an output; one element where nothing can read it, as its shape is not known."""
         dims = call.dims[output]
@@ -54,7 +58,7 @@ class OnnxRecorder:
     def pending(self, operand: Operand) -> tuple[Value, Sizes]:
         """The value of a name and that value's sizes; a constant becomes a node where it is first read."""
         if operand.name not in self._bound and operand.name in self.zeros:
-            own = self._own(operand)
+            own = self.own(operand)
             self.bind(operand.name, self.build.node(Kind("zero", (), (shape_of(own),)), ()), own)
         elif operand.name not in self._bound:
             self.bind(operand.name, self._constant(operand), operand.dims)
@@ -63,13 +67,13 @@ class OnnxRecorder:
     def loose(self, operand: Operand) -> tuple[Value, Sizes]:
         """The value of a name with its own sizes, or with those of the other form of a vector."""
         value, sizes = self.pending(operand)
-        own = self._own(operand)
+        own = self.own(operand)
         return (value, sizes) if vector(sizes) == vector(own) else (self.exact(operand), own)
 
     def exact(self, operand: Operand) -> Value:
         """The value of a name with its own sizes."""
         value, sizes = self.pending(operand)
-        own = self._own(operand)
+        own = self.own(operand)
         if sizes != own:
             if _of_one(sizes) != _of_one(own):
                 return self._repeated(operand, value, sizes, own)
@@ -132,9 +136,6 @@ class OnnxRecorder:
     def is_read(self, name: str) -> bool:
         """Whether anything reads a value."""
         return bool(self._readers[name])
-
-    def _own(self, operand: Operand) -> Sizes:
-        return operand.dims if operand.constant else self.sizes(operand.dims)
 
     def _constant(self, operand: Operand) -> Value:
         shape = shape_of(operand.dims)

@@ -69,6 +69,38 @@ def copies(sizes: Sequence[int]) -> int:
     return sizes[0] // BATCH if sizes[0] % BATCH == 0 else sizes[0]
 
 
+def leading(sizes: Sizes, rank: int) -> Sizes:
+    """Sizes with axes of length 1 before them, as broadcasting has it."""
+    return (*[1] * (rank - len(sizes)), *sizes)
+
+
+def broadcast_sizes(realised: Sequence[Sizes], own: Sequence[Sizes], result: Sizes) -> Sizes | None:
+    """The sizes of what an operation element by element makes of values; None where they need their own sizes first.
+
+    There a (B, C) meets an image as (B, C, 1, 1).
+
+    Args:
+        realised: the sizes that each value has in the realised network.
+        own: the sizes that it has in the model.
+        result: the sizes of the model's result.
+    """
+    image, rank = any(len(sizes) == 4 for sizes in realised), len(result)
+    met = [(*sizes, 1, 1) if image and len(sizes) == 2 else sizes for sizes in realised]
+    padded = [leading(sizes, rank) for sizes in met]
+    fits = all(len(sizes) == rank for sizes in padded) and all(
+        mine in (theirs, 1)
+        for sizes, each in zip(padded, own, strict=True)
+        for mine, theirs in zip(sizes, leading(each, rank), strict=True)
+    )
+    if fits and tuple(map(max, zip(*padded, strict=True))) == result:
+        return result
+    vectors = all(
+        len(sizes) == 2 and sizes[0] in (1, BATCH) and sizes == vector(each)
+        for sizes, each in zip(met, own, strict=True)
+    )
+    return vector(result) if vectors else None
+
+
 def vector(sizes: Sequence[int]) -> Sizes:
     """(B, C) of a vector in the form of an image with one pixel; other sizes as they are."""
     return tuple(sizes[:2] if len(sizes) == 4 and sizes[2] == sizes[3] == 1 else sizes)
