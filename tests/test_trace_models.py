@@ -150,6 +150,19 @@ def test_pytorchs_own_transformer_layers_are_not_traced_as_one_fused_operation()
     assert torch.backends.mha.get_fastpath_enabled() == fused
 
 
+ATTENTION_SETTINGS = [{}, {"is_causal": True}, {"scale": 0.3}, {"is_causal": True, "scale": 2.0}]
+
+
+@pytest.mark.parametrize("settings", ATTENTION_SETTINGS)
+def test_attention_keeps_its_settings(settings):
+    def attends(x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, 2 * x, x + 1, **settings)
+
+    graph = same_function(Applies(attends), torch.randn(2, 3, 5, 4))
+    (kind,) = [graph.kinds[kind] for kind in graph.kind if graph.kinds[kind].operation == "attention"]
+    assert kind.settings == {name.removeprefix("is_"): value for name, value in settings.items()}
+
+
 class Masked(nn.Module):
     """Attention to the tokens that a mask of truth values leaves."""
 
@@ -490,10 +503,11 @@ def test_a_tensor_that_a_model_keeps_for_itself_is_loaded_too():
     class Keeps(nn.Module):
         def __init__(self):
             super().__init__()
-            self.small, self.large = torch.randn(1, 4, 1, 1), torch.randn(9, 20)
+            self.small, self.large, self.row = torch.randn(1, 4, 1, 1), torch.randn(9, 20), torch.randn(1, 21)
 
         def forward(self, x: Tensor) -> Tensor:
-            return (x * self.small).flatten(1) @ self.large.repeat(4, 1)
+            y = (x * self.small).flatten(1) @ self.large.repeat(4, 1)
+            return torch.cat([y, self.row[:, 1:].expand(len(x), -1)], 1)
 
     same_function(Keeps(), torch.randn(2, 4, 3, 3))
 
@@ -884,6 +898,86 @@ class _OwnTensor(nn.Module):
 def test_a_tensor_without_values_or_as_large_as_the_batch_is_refused(model, got):
     with pytest.raises(GraphError, match=f"neither an input, a result, a parameter nor a buffer at {got}"):
         trace(model, torch.randn(2, 4, 6, 6))
+
+
+LINEAR = {  # what a linear layer reads whose last axis is not the channels of an image, or the only one that is not 1
+    "one column": (lambda x, linear: linear(x.mean((2, 3), keepdim=True)), 1),
+    "one column kept": (lambda x, linear: linear(x[:, :, :1, :1]) * x[:, :, :1, :1], 1),
+    "one row": (lambda x, linear: linear(x[:, :1, :1]) + x[:, :1, :1, :1], 5),
+    "one pixel": (lambda x, linear: linear(x[:, :1, :1, :1]).relu() + x[:, :1, :1, :1], 1),
+    "one pixel, pooled": (lambda x, linear: linear(x[:, :1].mean((2, 3), keepdim=True))[..., :1] + x, 1),
+    "vector": (
+        lambda x, linear: linear(x.mean((2, 3))).relu()[..., None, None] + x.mean((2, 3), keepdim=True)[:, :1],
+        4,
+    ),
+    "flat pixel": (lambda x, linear: linear(F.adaptive_max_pool2d(x, 1).flatten(1)), 4),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_linear_layer_reads_the_last_axis(name):
+    function, size = LINEAR[name]
+    graph = same_function(Applies(function, nn.Linear(size, 3)), torch.randn(2, 4, 5, 5))
+    assert listed(graph).count("linear") == 1
+    same_function(nn.Linear(5, 6), torch.randn(2, 1, 1, 5))
+
+
+BAGS = [
+    nn.EmbeddingBag(10, 4, mode="mean"),
+    nn.EmbeddingBag(10, 4, mode="sum", padding_idx=0),
+    nn.EmbeddingBag(10, 4, mode="max"),
+]
+
+
+@pytest.mark.parametrize("bag", BAGS, ids=str)
+def test_bags_of_embeddings_can_be_realised_and_trained(bag):
+    graph = same_function(bag, torch.randint(10, (3, 5)))
+    network = realise(graph)
+    network(torch.randint(10, (3, 5))).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+TRUTHS = torch.tensor([True, False, True])
+
+
+class Picks(nn.Module):
+    """Channels and pixels that buffers of truth values name."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("channels", torch.tensor([True, False, True, True]))
+        self.register_buffer("pixels", torch.rand(5, 20) > 0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, self.channels].clone()
+        x[:, TRUTHS] = 0.5
+        return x[..., self.pixels]
+
+
+def test_an_index_of_known_truth_values_is_one_of_places():
+    same_function(Picks(), torch.randn(2, 4, 5, 20))
+    with pytest.raises(GraphError, match="depends on the values of a tensor"):
+        trace(Picks().to("meta"), torch.zeros(2, 4, 5, 20))
+
+
+OF_THE_BATCH = {
+    "one more": lambda x: x * (x.shape[0] + 1),
+    "one less": lambda x: x.sum(0, keepdim=True) / (len(x) - 1),
+    "elements": lambda x: x + (x.numel() - 1),
+    "as a fraction": lambda x: x * float(len(x) + 2),
+    "half": lambda x: x.chunk(2)[0].relu(),
+    "all but one": lambda x: (x[1:] - x[:-1]).relu(),
+    "argument": lambda x: x.clamp(max=x.shape[0] + 1),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_BATCH)
+def test_a_number_that_follows_from_the_batch_is_refused(name):
+    with pytest.raises(GraphError, match=r"got ValueError: a number or size .* follows from that of the batch"):
+        trace(Applies(OF_THE_BATCH[name]), torch.zeros(3, 4))
+    same_function(
+        Applies(lambda x: x * 1_000_000 / (x.shape[0] * x.shape[1]) + x.clamp(max=1_000_000)), torch.randn(3, 4)
+    )
 
 
 POOLS = {  # model, input, operations

@@ -69,9 +69,9 @@ def _gemm(run: OnnxRecorder, call: Call) -> None:
 
 
 def _linear(run: OnnxRecorder, call: Call, x: Operand, weight: Operand, bias: Operand | None) -> None:
-    value, sizes = run.loose(x)
-    own, result = run.sizes(x.dims), run.result(call)
+    own, result = run.own(x), run.result(call)
     before = channels_last(own)
+    value, sizes = run.loose(x) if before == shape_of(own) else (run.exact(x), own)
     kind = Kind("linear", (before,), (channels_last(result),), bias=_is_weight(bias))
     node = run.held_or_read(kind, value, weight, bias)
     run.bind(call.outputs[0], node, (*(vector(sizes) if before[:2] == (1, 1) else sizes)[:-1], result[-1]))

@@ -114,8 +114,8 @@ def linear(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: d
 
 
 def _linear_layer(recorder: Recorder, result: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    value, sizes = recorder.loose(x)
     before, after = channels_last(x.shape), channels_last(result.shape)
+    value, sizes = recorder.loose(x) if before == shape_of(x.shape) else (recorder.exact(x), tuple(x.shape))
     kind = Kind("linear", (before,), (after,), bias=bias is not None)
     node = _held_or_read(recorder, kind, value, weight, bias)
     recorder.bind(result, node, (*(vector(sizes) if before[:2] == (1, 1) else sizes)[:-1], result.shape[-1]))
@@ -171,6 +171,15 @@ def embedding(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs
     if node is None:
         return call(recorder, func, result, args, kwargs)
     return recorder.bind(result, node)
+
+
+def embedding_bag(recorder: Recorder, func: Any, result: Any, args: tuple, kwargs: dict) -> None:
+    """A node "other", written as the overload that also runs where gradients are wanted."""
+    func, given = aten._embedding_bag.default, list(args)
+    defaults = [argument.default_value for argument in func._schema.arguments]
+    while not isinstance(given[-1], Tensor) and given[-1] == defaults[len(given) - 1]:
+        given.pop()  # as PyTorch itself leaves them out
+    call(recorder, func, result, tuple(given), kwargs)
 
 
 def _eps(eps: float) -> float | None:

@@ -45,10 +45,26 @@ def batched(sizes: Sequence[int]) -> bool:
 
 
 def counted(size: int) -> int | str:
-    """A size as `extra` holds it: "8B" for 8 batches."""
+    """A size as `extra` holds it: "8B" for 8 batches.
+
+    Raises:
+        ValueError: as `known` does.
+    """
     if size and not isinstance(size, bool) and size % BATCH == 0:
         return "B" if size == BATCH else f"{size // BATCH}B"
+    known(size)
     return size
+
+
+def known(number: float) -> None:
+    """Check that a number does not depend on how large the batch is, as far as that shows.
+
+    Raises:
+        ValueError: when it is a multiple of the batch and one or two more or less, or half a batch.
+    """
+    from_batch = abs(number) >= BATCH - 2 and number % BATCH in (1, 2, BATCH - 2, BATCH - 1)
+    if from_batch or abs(number) in (BATCH // 2, BATCH // 2 + 1):
+        raise ValueError("a number or size in the model follows from that of the batch and is no multiple of it")
 
 
 def resolved(size: int | str, batch: int) -> int:
@@ -129,10 +145,16 @@ _AXES = {2: ("channels",), 3: ("height", "channels"), 4: ("channels", "height", 
 
 @lru_cache(10_000)
 def _sample(sizes: Sizes) -> Sizes:
-    """The sizes of one sample's axes."""
+    """The sizes of one sample's axes.
+
+    Raises:
+        ValueError: as `known` does.
+    """
     for axis, size in enumerate(sizes):
         if size and size % BATCH == 0:
             folded = (size // BATCH,) if size > BATCH else ()
             rest = (*sizes[:axis], *folded, *sizes[axis + 1 :])
             return tuple(other // BATCH if other and other % BATCH == 0 else other for other in rest)
+    for size in sizes:
+        known(size)
     return sizes[1:] if len(sizes) > 1 and sizes[0] == 1 else sizes

@@ -75,7 +75,8 @@ class Recorder:
         """A meta tensor in the place of a real one that the pass made up or that the model holds."""
         found = self._stand_in.get(id(tensor))
         if found is None:
-            found = self._stand_in[id(tensor)] = torch.empty_like(tensor, device="meta")
+            with torch.inference_mode(tensor.is_inference()):
+                found = self._stand_in[id(tensor)] = torch.empty_like(tensor, device="meta")
             self._alive.append(tensor)
             if id(tensor) in self._bound:
                 self._bound[id(found)] = self._bound[id(tensor)]
@@ -165,6 +166,11 @@ class Recorder:
         """The number that a buffer of the model holds; None for another tensor, or when the model has no weights."""
         real = self._buffers.get(self._name.get(id(tensor), ""))
         return None if real is None or real.is_meta else real.item()
+
+    def places(self, truths: Tensor) -> tuple[Tensor, ...]:
+        """Where a tensor of truth values is true, one tensor an axis; the tensor itself when its values are unknown."""
+        real = self._buffers.get(self._name.get(id(truths), ""), truths)
+        return (truths,) if real.is_meta else tuple(real.cpu().nonzero().unbind(1))
 
     def shape(self, value: Value) -> Shape:
         """The (H, W, C) of a value."""
