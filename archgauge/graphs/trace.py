@@ -5,6 +5,7 @@ followed as it runs. Small tensors that the pass makes up itself (positions, mas
 may depend on them, and on a buffer of one number.
 """
 
+import gc
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,7 +60,11 @@ def trace(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> 
 def trace_with_state(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> tuple[Graphs, State]:
     """As `trace`, and where the realised network holds what the model's state does (for `realise.load_weights`)."""
     _check(model, inputs)
-    kinds = KindTable() if kinds is None else kinds
+    with _uncollected():
+        return _traced(model, inputs, KindTable() if kinds is None else kinds)
+
+
+def _traced(model: nn.Module, inputs: tuple[Tensor, ...], kinds: KindTable) -> tuple[Graphs, State]:
     apart: frozenset[str] = frozenset()
     functional = False
     with _undisturbed(model):
@@ -181,7 +186,7 @@ class _Watch(TorchDispatchMode):
             raise RuntimeError(f"more than {LONGEST_PASS:,} operations, as of a loop over the samples of a batch")
         if func is torch.ops.aten._local_scalar_dense.default and self.recorder.number(args[0]) is not None:
             return self.recorder.number(args[0])
-        if func.overloadpacket in _PICKING:
+        if traits.picks:
             args = (args[0], self._by_places(args[1]), *args[2:])
         args, kwargs = self._placed(args, kwargs)
         if self._viewed and not self.functional and self._reaches_views([args[place] for place in traits.writes]):
@@ -246,7 +251,7 @@ def _listed(numbers: Any) -> Tensor:
 
 
 class _Traits:
-    """Of an operation: which arguments it writes to, whether it gives a view, whether it decomposes, who handles it."""
+    """Of an operation: who handles it, which arguments it writes to, whether it picks, gives a view, or decomposes."""
 
     def __init__(self, func: Any):
         self.handler = HANDLERS.get(func.overloadpacket)
@@ -255,16 +260,17 @@ class _Traits:
         changes = func.overloadpacket is not torch.ops.aten.detach_  # no values: `torch.tensor` ends with it
         self.writes = [place for place, alias in enumerate(aliases) if alias is not None and alias.is_write and changes]
         self.view = changes and not self.writes and any(result.alias_info is not None for result in returns)
+        self.picks = func.overloadpacket in _PICKING
         self.composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
 
 
-_known_traits: dict[Any, _Traits] = {}
+_known_traits: dict[int, _Traits] = {}  # by id: operations last, and their hash is slow
 
 
 def _traits(func: Any) -> _Traits:
-    found = _known_traits.get(func)
+    found = _known_traits.get(id(func))
     if found is None:
-        found = _known_traits[func] = _Traits(func)
+        found = _known_traits[id(func)] = _Traits(func)
     return found
 
 
@@ -330,6 +336,18 @@ def _in_own_sizes(message: str, inputs: tuple[Tensor, ...]) -> str:
 
 def _in_own_size(size: int, batch: int) -> int:
     return size if size % BATCH else resolved(counted(size), batch)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """The garbage collector rests: a pass makes thousands of objects and hardly a cycle, and drops them at its end."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextmanager
