@@ -798,6 +798,7 @@ def test_a_layer_that_runs_over_a_folded_batch_has_its_own_parameters(name):
     graph = same_function(Applies(function, *layers), torch.randn(2, *sizes))
     assert cost.macs(graph).tolist() == [macs]
     assert set(operations.split()) <= set(listed(graph))
+    assert "constant" not in listed(graph)  # also a layer that runs on one image and on several is one
 
 
 def test_a_shared_network_over_frames_costs_as_often_as_there_are_frames():
@@ -823,7 +824,7 @@ def test_a_convolution_whose_weights_are_each_samples_own_is_other():
 
 
 def test_a_layer_whose_tensors_have_other_sizes_reads_them():
-    one_bias = WithWeight(lambda x, weight, bias: torch.addmm(bias, x, weight), 5, 5)
+    one_bias = WithWeight(lambda x, weight, bias: torch.addmm(bias, x, weight.t()), 5, 5)
     one_bias.bias = nn.Parameter(torch.randn(1))
     assert listed(same_function(one_bias, torch.randn(3, 5))).count("constant") == 2
     table = nn.Embedding(10, 4)

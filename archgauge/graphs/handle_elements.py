@@ -14,7 +14,7 @@ from archgauge.graphs.handlers_common import (
     reshaped_view,
     unary,
 )
-from archgauge.graphs.layouts import BATCH, Sizes, broadcast_sizes, known, shape_of
+from archgauge.graphs.layouts import BATCH, Sizes, broadcast_sizes, check_no_batch, shape_of
 from archgauge.graphs.operations import LEAKY_RELU_SLOPE, Kind, as_extra
 from archgauge.graphs.recorder import Recorder
 
@@ -76,7 +76,7 @@ def binary(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: d
 def _with_number(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict, operation: str) -> None:
     x, number = args[:2]
     if not isinstance(number, complex):
-        known(number)
+        check_no_batch(number)
     batch = isinstance(number, int) and number != 0 and number % BATCH == 0
     if batch or isinstance(number, complex) or not x.is_floating_point():
         return call(recorder, func, result, args, kwargs)

@@ -48,15 +48,15 @@ def counted(size: int) -> int | str:
     """A size as `extra` holds it: "8B" for 8 batches.
 
     Raises:
-        ValueError: as `known` does.
+        ValueError: as `check_no_batch` does.
     """
     if size and not isinstance(size, bool) and size % BATCH == 0:
         return "B" if size == BATCH else f"{size // BATCH}B"
-    known(size)
+    check_no_batch(size)
     return size
 
 
-def known(number: float) -> None:
+def check_no_batch(number: float) -> None:
     """Check that a number does not depend on how large the batch is, as far as that shows.
 
     Raises:
@@ -148,7 +148,7 @@ def _sample(sizes: Sizes) -> Sizes:
     """The sizes of one sample's axes.
 
     Raises:
-        ValueError: as `known` does.
+        ValueError: as `check_no_batch` does.
     """
     for axis, size in enumerate(sizes):
         if size and size % BATCH == 0:
@@ -156,5 +156,5 @@ def _sample(sizes: Sizes) -> Sizes:
             rest = (*sizes[:axis], *folded, *sizes[axis + 1 :])
             return tuple(other // BATCH if other and other % BATCH == 0 else other for other in rest)
     for size in sizes:
-        known(size)
+        check_no_batch(size)
     return sizes[1:] if len(sizes) > 1 and sizes[0] == 1 else sizes

@@ -52,7 +52,7 @@ def trace(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> 
 
     Raises:
         GraphError: when the model is no plain module or an input no tensor, when the model does not run on these
-            inputs, or its path depends on their values.
+            inputs, its path depends on their values, or a number in it on the size of the batch in another way.
     """
     return trace_with_state(model, *inputs, kinds=kinds)[0]
 
