@@ -801,6 +801,14 @@ def test_a_layer_that_runs_over_a_folded_batch_has_its_own_parameters(name):
     assert "constant" not in listed(graph)  # also a layer that runs on one image and on several is one
 
 
+@pytest.mark.parametrize(("groups", "own"), [(4, True), (2, False)])
+def test_a_depthwise_convolution_over_frames_is_still_one(groups, own):
+    layer = nn.Conv2d(4, 4, 3, groups=groups)
+    graph = trace(Applies(lambda x, conv: conv(x.flatten(0, 1)).relu(), layer), torch.zeros(1, 5, 4, 6, 6))
+    (kind,) = [graph.kinds[kind] for kind in graph.kind if graph.kinds[kind].operation == "conv"]
+    assert (kind.depthwise, kind.copies, kind.params) == (own, 5, sum(each.numel() for each in layer.parameters()))
+
+
 def test_a_shared_network_over_frames_costs_as_often_as_there_are_frames():
     """By PyTorch's own parameter count, and the multiply-adds of one frame as `torch.utils.flop_counter` has them."""
     network = nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 3, groups=2))
