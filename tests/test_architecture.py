@@ -27,7 +27,7 @@ DOORS = {
     "skfuzzy": {"clustering.py"},
     "dgl": {"nn/message_passing.py"},
     "markdown_it": {"evaluation/pages.py"},
-    "onnx": {"graphs/_onnx_file.py", "graphs/_onnx_sequences.py", "graphs/_onnx_weights.py"},
+    "onnx": {"graphs/_onnx_file.py", "graphs/_onnx_protos.py", "graphs/_onnx_sequences.py", "graphs/_onnx_weights.py"},
     "requests": {"download.py"},
     "snakemake": set(),
     "tensorflow": set(),

@@ -102,13 +102,13 @@ def test_overlap_counts_distinct_graphs():
 
 
 def test_leakage_counts_test_graphs_that_were_learnt_from():
-    """Learning from toy/0 (graph x) leaves toy/1 (x), toy/2 (y), toy/3 (x); from two, toy/2 and toy/3."""
+    """Learning from toy/0 (graph x) leaves toy/1 (y), toy/2 (y), toy/3 (x); from toy/0 and toy/1, toy/2 and toy/3."""
     ids = np.array([f"toy/{row}" for row in range(4)])
     columns = {"arch_id": ids, "split": [0] * 4, "role": ["pool"] * 4, "position": range(4)}
     splits = pa.table({name: list(column) for name, column in columns.items()}).cast(SPLITS)
-    leaks = datasheets.leakage(splits, ids, np.array(list("xxyx")), [1, 2])
-    assert leaks.iloc[0].tolist() == [1, 3, pytest.approx(200 / 3)]
-    assert leaks.iloc[1].tolist() == [2, 2, 50.0]
+    leaks = datasheets.leakage(splits, ids, np.array(list("xyyx")), [1, 2])
+    assert leaks.iloc[0].tolist() == [1, 3, pytest.approx(100 / 3)]
+    assert leaks.iloc[1].tolist() == [2, 2, 100.0]
 
 
 def test_a_sheet_says_how_many_groups_there_are():

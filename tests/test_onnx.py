@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from archgauge.errors import FormatError, GraphError  # noqa: E402
 from archgauge.families import nb101, nb201, transnas_macro, transnas_micro  # noqa: E402
-from archgauge.graphs import cost  # noqa: E402
+from archgauge.graphs import cost, onnx_import  # noqa: E402
 from archgauge.graphs.canonical import canonical_hash  # noqa: E402
 from archgauge.graphs.normal_form import live  # noqa: E402
 from archgauge.graphs.onnx_import import load_onnx  # noqa: E402
@@ -249,17 +249,65 @@ def test_a_clamp_from_0_to_6_is_relu6(export):
     assert same(*export(Does(lambda x, part: x.clamp(0, 6)), torch.zeros(1, 8, 8, 8), **WHOLE))
 
 
+@pytest.mark.parametrize("limits", [(0, 5), (0, None), (-6, 6), (None, 6)])
+def test_another_clamp_is_none(limits, export):
+    loaded, traced = export(Does(lambda x, part: x.clamp(*limits)), torch.zeros(1, 8, 8, 8), **WHOLE)
+    assert "relu6" not in operations(loaded) + operations(traced)
+
+
+POOLED = lambda x: nn.functional.adaptive_avg_pool2d(x, 1)  # noqa: E731
+UNEQUAL = {  # terms whose values have other numbers of axes than the result
+    "convolution and vector": Does(lambda x, conv: conv(POOLED(x)).flatten(1) + x.mean((2, 3)), nn.Conv2d(4, 4, 1)),
+    "convolution and bias": Does(lambda x, conv: conv(POOLED(x)).flatten(1) * conv.bias, nn.Conv2d(4, 4, 1)),
+    "two convolutions": Does(
+        lambda x, conv: conv(POOLED(x)).flatten(1) + conv(x[:, :, :1, :1]).flatten(1), nn.Conv2d(4, 4, 1)
+    ),
+    "image and vector": Does(lambda x, linear: x.flatten(1) + linear(x.mean((2, 3))), nn.Linear(4, 64)),
+    "tokens and image": Does(lambda x, conv: conv(x).flatten(2) - x.flatten(2), nn.Conv2d(4, 4, 1)),
+    "image and matrix": Does(lambda x, matrix: x + matrix, nn.Parameter(torch.randn(4, 4))),
+}
+
+
+@pytest.mark.parametrize("settings", [WHOLE, DEPLOYED, {"dynamo": True}], ids=["whole", "deployed", "dynamo"])
+@pytest.mark.parametrize("name", UNEQUAL)
+def test_terms_of_unequal_rank_are_those_of_the_trace(name, settings, export):
+    assert same(*export(UNEQUAL[name], torch.zeros(1, 4, 4, 4), **settings))
+
+
 def test_a_batch_folded_into_another_axis_is_no_broadcast(export):
     def by_halves(x, conv):
         halves = x.view(len(x), 8, 2, 4, 8).transpose(1, 2).reshape(-1, 8, 4, 8)
         return conv(halves).view(len(x), 2, 8, 4, 8)
 
     loaded, traced = export(Does(by_halves, nn.Conv2d(8, 8, 3, padding=1)), torch.zeros(1, 8, 8, 8), **WHOLE)
+    assert cost.params(loaded).tolist() == cost.params(traced).tolist() == [8 * 8 * 9 + 8]
+    assert cost.macs(loaded).tolist() == cost.macs(traced).tolist() == [64 * 8 * 8 * 9]
     assert (
         operations(loaded)
         == operations(traced)
         == {**dict.fromkeys(("input", "permute", "conv", "output"), 1), "reshape": operations(traced)["reshape"]}
     )
+
+
+FRAMES = nn.ModuleList([nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(8), nn.ConvTranspose2d(8, 4, 2)])
+
+
+@pytest.mark.parametrize("settings", [WHOLE, {"dynamo": True, "optimize": False}], ids=["script", "dynamo"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_layer_over_frames_has_its_own_parameters_and_the_work_of_all(batch, settings, export):
+    model = Does(lambda x, layers: nn.Sequential(*layers)(x.flatten(0, 1)).mean((2, 3)).view(len(x), -1), FRAMES)
+    loaded, traced = export(model, torch.zeros(batch, 4, 3, 8, 8), **settings)
+    macs = 4 * 36 * 8 * 27 + 4 * 36 * 8 * 4 * 4
+    assert cost.macs(loaded).tolist() == cost.macs(traced).tolist() == [macs]
+    own = sum(each.numel() for each in FRAMES.parameters())
+    assert cost.params(loaded).tolist() == cost.params(traced).tolist() == [own]
+    assert operations(loaded) == operations(traced)
+
+
+def test_one_bias_for_all_channels_is_read(tmp_path):
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "b"], ["y"])]
+    graph = load_onnx(write(tmp_path / "m.onnx", nodes, [weight("w", 256, 5), weight("b", 1)]))
+    assert cost.params(graph)[0] == 256 * 5 + 1
 
 
 MULTIPLIES = {
@@ -302,6 +350,45 @@ def test_shared_weights_and_several_inputs_and_outputs(export):
         assert same(loaded, traced)
         assert cost.params(loaded)[0] == 4 * 4 * 9 + 4 + 8
         assert operations(loaded)["input"] == operations(loaded)["output"] == 2
+
+
+class StartsFrom(nn.Module):
+    """A GRU with an initial state that is learnt."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru, self.state = nn.GRU(5, 6, batch_first=True), nn.Parameter(torch.randn(1, 1, 6))
+
+    def forward(self, x):
+        return self.gru(x, self.state.expand(-1, len(x), -1).contiguous())[0]
+
+
+class Looks(nn.Module):
+    """A bias for each pair of positions, looked up in a table."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(19, 4))
+        self.register_buffer("index", torch.arange(10)[:, None] - torch.arange(10) + 9)
+
+    def forward(self, x):
+        return x + self.table[self.index].permute(2, 0, 1)
+
+
+NORMED = nn.utils.parametrizations.weight_norm(nn.Linear(8, 9))
+OTHERWISE = [  # model, a sample, settings, parameters, those of the file
+    (Looks(), (4, 10, 10), WHOLE, 19 * 4, 4 * 10 * 10),
+    (NORMED, (8,), WHOLE, 8 * 9 + 9 + 9, 8 * 9 + 9),
+    (nn.GRU(5, 6, batch_first=True), (4, 5), {"dynamo": True, "optimize": False}, 234, 234),
+    (nn.GRU(5, 6, batch_first=True), (4, 5), {"dynamo": True}, 234, 234 + 2 * 6),
+    (StartsFrom(), (4, 5), WHOLE, 240, 234 + 2 * 6),
+]
+
+
+@pytest.mark.parametrize(("model", "sample", "settings", "own", "exported"), OTHERWISE)
+def test_what_a_file_counts_otherwise_is_as_the_docstring_says(model, sample, settings, own, exported, export):
+    loaded, traced = export(model, torch.zeros(2, *sample), **settings)
+    assert (cost.params(traced)[0], cost.params(loaded)[0]) == (own, exported)
 
 
 def test_equal_initial_values_are_not_shared_weights(export):
@@ -527,6 +614,23 @@ def test_settings_in_attributes_of_old_operators(tmp_path):
     ]
 
 
+def test_an_old_softmax_is_along_all_axes_from_one_on(tmp_path):
+    for opset, attributes, operation, settings in (
+        (11, {}, "other", {"name": "Softmax", "arguments": [], "keywords": {"axis": 1}}),
+        (11, {"axis": 0}, "other", {"name": "Softmax", "arguments": [], "keywords": {"axis": 0}}),
+        (11, {"axis": -1}, "softmax", {"axis": 2}),
+        (13, {}, "softmax", {"axis": 2}),
+        (13, {"axis": 1}, "softmax", {"axis": 1}),
+    ):
+        nodes = [helper.make_node("Softmax", ["x"], ["y"], **attributes)]
+        path = write(tmp_path / "m.onnx", nodes, shape=(1, 5, 4), opset=opset)
+        _, kind, _ = kinds_of(path)
+        assert (kind.operation, kind.settings) == (operation, settings)
+    old = onnx.defs.get_schema("Softmax", 11)
+    assert (old.attributes["axis"].default_value.i, old.since_version) == (1, 11)
+    assert "it will be coerced into one" in " ".join(old.doc.split())
+
+
 def test_what_has_no_name_in_the_vocabulary_is_other(tmp_path):
     nodes = [
         helper.make_node("Elu", ["x"], ["a"], alpha=0.5),
@@ -655,7 +759,24 @@ def test_an_axis_of_unknown_length_is_refused(tmp_path, shape):
 def test_an_attribute_of_another_length_is_refused(tmp_path):
     nodes = [helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1])]
     path = write(tmp_path / "m.onnx", nodes, out_shape=[1, 4, 6, 6])
-    with pytest.raises(FormatError, match=r"the operators of an ONNX file at .*m.onnx: .* got ValueError"):
+    message = r"reader of ONNX files understands at .*m.onnx, node y \(MaxPool\): .* got ValueError.*check_model"
+    with pytest.raises(FormatError, match=message):
+        load_onnx(path)
+
+
+def test_a_fault_of_the_reader_is_said_to_be_one(tmp_path, monkeypatch):
+    def fails(run, call):
+        raise ValueError("zip() argument 2 is longer than argument 1")
+
+    def fails_between(*_):
+        fails(None, None)
+
+    monkeypatch.setitem(onnx_import._HANDLERS, "Relu", fails)
+    path = write(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"], name="act")])
+    with pytest.raises(FormatError, match=r"node act \(Relu\): .*ValueError: zip.* the reader is at fault: report"):
+        load_onnx(path)
+    monkeypatch.setattr(onnx_import, "_recorded", fails_between)
+    with pytest.raises(FormatError, match=r"m.onnx, its inputs, initializers or outputs: .*ValueError: zip"):
         load_onnx(path)
 
 

@@ -1,5 +1,6 @@
 """From graph to network and from network to graph: each undoes the other, and costs are those of real layers."""
 
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -153,6 +154,7 @@ def test_a_failing_model_is_left_in_training_mode():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(5)).train()
     with pytest.raises(GraphError, match="the forward pass of a model to trace at Sequential"):
         trace(model, IMAGE)
+    assert gc.isenabled()
     assert all(module.training for module in model.modules())
 
 

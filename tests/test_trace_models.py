@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from archgauge.errors import GraphError
 from archgauge.graphs import cost, meta
@@ -147,6 +148,66 @@ def test_pytorchs_own_transformer_layers_are_not_traced_as_one_fused_operation()
     graph = same_function(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), torch.randn(2, 5, 16))
     assert listed(graph).count("layer_norm") == 4
     assert torch.backends.mha.get_fastpath_enabled() == fused
+
+
+ATTENTION_SETTINGS = [{}, {"is_causal": True}, {"scale": 0.3}, {"is_causal": True, "scale": 2.0}]
+
+
+@pytest.mark.parametrize("settings", ATTENTION_SETTINGS)
+def test_attention_keeps_its_settings(settings):
+    def attends(x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, 2 * x, x + 1, **settings)
+
+    graph = same_function(Applies(attends), torch.randn(2, 3, 5, 4))
+    (kind,) = [graph.kinds[kind] for kind in graph.kind if graph.kinds[kind].operation == "attention"]
+    assert kind.settings == {name.removeprefix("is_"): value for name, value in settings.items()}
+
+
+class Masked(nn.Module):
+    """Attention to the tokens that a mask of truth values leaves."""
+
+    def __init__(self, layer: nn.Module, **settings):
+        super().__init__()
+        self.layer, self.settings = layer, settings
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        if isinstance(self.layer, nn.MultiheadAttention):
+            return self.layer(x, x, x, key_padding_mask=mask, **self.settings)[0]
+        return self.layer(x, src_key_padding_mask=mask)
+
+
+def _encoder() -> nn.Module:
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2, enable_nested_tensor=False)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Masked(nn.MultiheadAttention(16, 4, batch_first=True), need_weights=True),
+        Masked(nn.MultiheadAttention(16, 4, batch_first=True), need_weights=False),
+        Masked(_encoder()),
+    ],
+    ids=["weights", "no weights", "encoder"],
+)
+def test_padded_tokens_are_left_out(model):
+    x, mask = torch.randn(2, 5, 16), torch.tensor([[0, 0, 0, 0, 1], [0, 0, 0, 1, 1]]).bool()
+    graph = same_function(model, x, mask)
+    assert "zero" not in listed(graph)
+
+
+def test_zeros_keep_the_type_that_they_are_made_in():
+    def bias(ids: Tensor, table: nn.Module) -> Tensor:
+        return table(ids) + torch.zeros_like(ids, dtype=torch.float)[..., None].masked_fill(ids[..., None] > 5, -1.5)
+
+    same_function(Applies(bias, nn.Embedding(10, 4)), torch.randint(10, (2, 5)))
+    same_function(Applies(lambda x: torch.zeros_like(x, dtype=torch.double).add(x)), torch.randn(2, 5))
+    read = Applies(lambda ids, linear: linear(torch.zeros(len(ids), 4)) + ids[:, :3], nn.Linear(4, 3))
+    same_function(read, torch.randint(10, (2, 5)))
+
+
+def test_the_same_view_taken_twice_is_one_node():
+    model = Applies(lambda x, a, b: a(x.flatten(1)) + b(x.flatten(1)), nn.Linear(48, 4), nn.Linear(48, 4))
+    assert listed(same_function(model, torch.randn(2, 3, 4, 4))).count("reshape") == 1
 
 
 class TokenModel(nn.Module):
@@ -442,10 +503,11 @@ def test_a_tensor_that_a_model_keeps_for_itself_is_loaded_too():
     class Keeps(nn.Module):
         def __init__(self):
             super().__init__()
-            self.small, self.large = torch.randn(1, 4, 1, 1), torch.randn(9, 20)
+            self.small, self.large, self.row = torch.randn(1, 4, 1, 1), torch.randn(9, 20), torch.randn(1, 21)
 
         def forward(self, x: Tensor) -> Tensor:
-            return (x * self.small).flatten(1) @ self.large.repeat(4, 1)
+            y = (x * self.small).flatten(1) @ self.large.repeat(4, 1)
+            return torch.cat([y, self.row[:, 1:].expand(len(x), -1)], 1)
 
     same_function(Keeps(), torch.randn(2, 4, 3, 3))
 
@@ -691,6 +753,93 @@ def test_a_product_with_a_weight_is_a_linear_layer():
     assert cost.macs(trace(frozen, torch.zeros(1, 8))).tolist() == [40]
 
 
+def _by_frame(x: Tensor, *layers: nn.Module) -> Tensor:
+    frames = nn.Sequential(*layers)(x.flatten(0, 1))
+    return frames.mean((2, 3)).view(x.shape[0], x.shape[1], -1).mean(1)
+
+
+def _by_window(x: Tensor, conv: nn.Module) -> Tensor:
+    windows = x.unflatten(2, (2, 4)).unflatten(4, (2, 4)).permute(0, 2, 4, 1, 3, 5).reshape(-1, 3, 4, 4)
+    return conv(windows).mean((2, 3)).view(x.shape[0], -1)
+
+
+def _siamese(x: Tensor, conv: nn.Module) -> Tensor:
+    first, second = F.adaptive_avg_pool2d(conv(torch.cat([x[:, :3], x[:, 3:]], 0)), 1).flatten(1).chunk(2, 0)
+    return first * second
+
+
+def _once_and_by_frame(x: Tensor, conv: nn.Module) -> Tensor:
+    return conv(x[:, 0]).amax((2, 3)) + conv(x.flatten(0, 1)).amax((2, 3)).view(x.shape[0], x.shape[1], -1).sum(1)
+
+
+def _of_batch_last(x: Tensor, norm: nn.Module) -> Tensor:
+    return norm(x.permute(1, 0, 2, 3)).permute(1, 0, 2, 3)
+
+
+FOLDED = {  # function, layers, sizes of a sample, multiply-adds by hand, operations
+    "video": (_by_frame, [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)], (4, 3, 8, 8), 4 * 36 * 8 * 27, "conv batch_norm"),
+    "transposed": (_by_frame, [nn.ConvTranspose2d(3, 6, 3)], (4, 3, 8, 8), 4 * 64 * 3 * 6 * 9, "conv_transpose"),
+    "grouped": (_by_frame, [nn.Conv2d(4, 4, 3, groups=4)], (5, 4, 6, 6), 5 * 16 * 4 * 9, "conv"),
+    "same": (_by_frame, [nn.Conv2d(3, 5, 2, padding="same")], (4, 3, 6, 6), 4 * 36 * 5 * 12, "pad conv"),
+    "group norm": (_by_frame, [nn.GroupNorm(2, 4)], (3, 4, 6, 6), 0, "group_norm"),
+    "instance norm": (_by_frame, [nn.InstanceNorm2d(4, affine=True)], (3, 4, 6, 6), 0, "instance_norm"),
+    "prelu": (_by_frame, [nn.PReLU(4), nn.PReLU()], (3, 4, 6, 6), 0, "prelu"),
+    "crops": (lambda x, conv: conv(x.view(-1, 3, 8, 8)).mean((2, 3)), [nn.Conv2d(3, 5, 3)], (6, 8, 8), 9720, "conv"),
+    "windows": (_by_window, [nn.Conv2d(3, 5, 3)], (3, 8, 8), 4 * 4 * 5 * 27, "conv"),
+    "siamese": (_siamese, [nn.Conv2d(3, 5, 1)], (6, 4, 4), 2 * 16 * 15, "conv global_avg_pool"),
+    "shared": (_once_and_by_frame, [nn.Conv2d(3, 5, 1)], (4, 3, 4, 4), 5 * 16 * 15, "conv max_pool"),
+    "batch second": (_of_batch_last, [nn.InstanceNorm2d(4)], (4, 6, 6), 0, "other"),
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_layer_that_runs_over_a_folded_batch_has_its_own_parameters(name):
+    function, layers, sizes, macs, operations = FOLDED[name]
+    graph = same_function(Applies(function, *layers), torch.randn(2, *sizes))
+    assert cost.macs(graph).tolist() == [macs]
+    assert set(operations.split()) <= set(listed(graph))
+    assert "constant" not in listed(graph)  # also a layer that runs on one image and on several is one
+
+
+@pytest.mark.parametrize(("groups", "own"), [(4, True), (2, False)])
+def test_a_depthwise_convolution_over_frames_is_still_one(groups, own):
+    layer = nn.Conv2d(4, 4, 3, groups=groups)
+    graph = trace(Applies(lambda x, conv: conv(x.flatten(0, 1)).relu(), layer), torch.zeros(1, 5, 4, 6, 6))
+    (kind,) = [graph.kinds[kind] for kind in graph.kind if graph.kinds[kind].operation == "conv"]
+    assert (kind.depthwise, kind.copies, kind.params) == (own, 5, sum(each.numel() for each in layer.parameters()))
+
+
+def test_a_shared_network_over_frames_costs_as_often_as_there_are_frames():
+    """By PyTorch's own parameter count, and the multiply-adds of one frame as `torch.utils.flop_counter` has them."""
+    network = nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 3, groups=2))
+    x = torch.randn(2, 7, 3, 12, 12)
+    with FlopCounterMode(display=False) as counter:
+        network(x[0, :1])
+    graph = same_function(Applies(lambda x, net: net(x.flatten(0, 1)), network), x)
+    assert cost.macs(graph).tolist() == [7 * counter.get_total_flops() // 2]
+
+
+def test_a_convolution_whose_weights_are_each_samples_own_is_other():
+    def dynamic(x: Tensor, attention: nn.Module, bank: nn.Module) -> Tensor:
+        weight = bank(attention(x.mean((2, 3))).softmax(1)).view(-1, 3, 3, 3)
+        grouped = F.conv2d(x.reshape(1, -1, *x.shape[2:]), weight, padding=1, groups=x.shape[0])
+        return grouped.view(x.shape[0], 4, *x.shape[2:])
+
+    layers = nn.Linear(3, 5), nn.Linear(5, 4 * 27, bias=False)
+    graph = same_function(Applies(dynamic, *layers), torch.randn(2, 3, 6, 6))
+    assert [each.name for each in unknown_operations(graph)] == ["aten.conv2d.default"]
+    assert cost.macs(graph).tolist() == [15 + 5 * 108 + 36 * 4 * 27]
+
+
+def test_a_layer_whose_tensors_have_other_sizes_reads_them():
+    one_bias = WithWeight(lambda x, weight, bias: torch.addmm(bias, x, weight.t()), 5, 5)
+    one_bias.bias = nn.Parameter(torch.randn(1))
+    assert listed(same_function(one_bias, torch.randn(3, 5))).count("constant") == 2
+    table = nn.Embedding(10, 4)
+    assert "embedding" in listed(same_function(table, torch.randint(10, (2, 3, 5))))
+    assert "embedding" in listed(same_function(table, torch.randint(10, (2, 3, 5, 2))))
+
+
 BROADCASTS = {
     "normalised vector": lambda x: F.normalize(x.flatten(1), dim=1),
     "normalised tokens": lambda x: F.normalize(x.flatten(2), dim=1),
@@ -758,6 +907,86 @@ class _OwnTensor(nn.Module):
 def test_a_tensor_without_values_or_as_large_as_the_batch_is_refused(model, got):
     with pytest.raises(GraphError, match=f"neither an input, a result, a parameter nor a buffer at {got}"):
         trace(model, torch.randn(2, 4, 6, 6))
+
+
+LINEAR = {  # what a linear layer reads whose last axis is not the channels of an image, or the only one that is not 1
+    "one column": (lambda x, linear: linear(x.mean((2, 3), keepdim=True)), 1),
+    "one column kept": (lambda x, linear: linear(x[:, :, :1, :1]) * x[:, :, :1, :1], 1),
+    "one row": (lambda x, linear: linear(x[:, :1, :1]) + x[:, :1, :1, :1], 5),
+    "one pixel": (lambda x, linear: linear(x[:, :1, :1, :1]).relu() + x[:, :1, :1, :1], 1),
+    "one pixel, pooled": (lambda x, linear: linear(x[:, :1].mean((2, 3), keepdim=True))[..., :1] + x, 1),
+    "vector": (
+        lambda x, linear: linear(x.mean((2, 3))).relu()[..., None, None] + x.mean((2, 3), keepdim=True)[:, :1],
+        4,
+    ),
+    "flat pixel": (lambda x, linear: linear(F.adaptive_max_pool2d(x, 1).flatten(1)), 4),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_linear_layer_reads_the_last_axis(name):
+    function, size = LINEAR[name]
+    graph = same_function(Applies(function, nn.Linear(size, 3)), torch.randn(2, 4, 5, 5))
+    assert listed(graph).count("linear") == 1
+    same_function(nn.Linear(5, 6), torch.randn(2, 1, 1, 5))
+
+
+BAGS = [
+    nn.EmbeddingBag(10, 4, mode="mean"),
+    nn.EmbeddingBag(10, 4, mode="sum", padding_idx=0),
+    nn.EmbeddingBag(10, 4, mode="max"),
+]
+
+
+@pytest.mark.parametrize("bag", BAGS, ids=str)
+def test_bags_of_embeddings_can_be_realised_and_trained(bag):
+    graph = same_function(bag, torch.randint(10, (3, 5)))
+    network = realise(graph)
+    network(torch.randint(10, (3, 5))).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+TRUTHS = torch.tensor([True, False, True])
+
+
+class Picks(nn.Module):
+    """Channels and pixels that buffers of truth values name."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("channels", torch.tensor([True, False, True, True]))
+        self.register_buffer("pixels", torch.rand(5, 20) > 0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, self.channels].clone()
+        x[:, TRUTHS] = 0.5
+        return x[..., self.pixels]
+
+
+def test_an_index_of_known_truth_values_is_one_of_places():
+    same_function(Picks(), torch.randn(2, 4, 5, 20))
+    with pytest.raises(GraphError, match="depends on the values of a tensor"):
+        trace(Picks().to("meta"), torch.zeros(2, 4, 5, 20))
+
+
+OF_THE_BATCH = {
+    "one more": lambda x: x * (x.shape[0] + 1),
+    "one less": lambda x: x.sum(0, keepdim=True) / (len(x) - 1),
+    "elements": lambda x: x + (x.numel() - 1),
+    "as a fraction": lambda x: x * float(len(x) + 2),
+    "half": lambda x: x.chunk(2)[0].relu(),
+    "all but one": lambda x: (x[1:] - x[:-1]).relu(),
+    "argument": lambda x: x.clamp(max=x.shape[0] + 1),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_BATCH)
+def test_a_number_that_follows_from_the_batch_is_refused(name):
+    with pytest.raises(GraphError, match=r"got ValueError: a number or size .* follows from that of the batch"):
+        trace(Applies(OF_THE_BATCH[name]), torch.zeros(3, 4))
+    same_function(
+        Applies(lambda x: x * 1_000_000 / (x.shape[0] * x.shape[1]) + x.clamp(max=1_000_000)), torch.randn(3, 4)
+    )
 
 
 POOLS = {  # model, input, operations

@@ -21,10 +21,10 @@ from onnx.reference import ReferenceEvaluator
 
 from archgauge.errors import FormatError, GraphError
 from archgauge.graphs._onnx_batch import BatchPlaces
+from archgauge.graphs._onnx_errors import reading
+from archgauge.graphs._onnx_protos import FLOATING, Dims, attribute_value, known_dims
 from archgauge.graphs._onnx_sequences import Sequences
 from archgauge.graphs._onnx_weights import check_external, same_for_all, tied_to_tables
-
-Dims = tuple[int, ...]
 
 _SMALL = 64
 """Most elements of a constant whose value is worked out: shapes, axes, limits."""
@@ -68,6 +68,8 @@ class Call:
         operands: its inputs; None where an optional one is left out.
         outputs: names.
         dims: axes of each output; None where they are not known.
+        version: of the set of operators that defines it.
+        where: how an error names it.
     """
 
     operation: str
@@ -75,6 +77,8 @@ class Call:
     operands: tuple[Operand | None, ...]
     outputs: tuple[str, ...]
     dims: tuple[Dims | None, ...]
+    version: int
+    where: str
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ class _Reader:
         self.constants.add(tensor.name)
         self.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
         scalar = not tensor.dims  # exporters fold numbers such as 0.5 to initializers without axes
-        if tensor.data_type in _FLOATING and not scalar:
+        if tensor.data_type in FLOATING and not scalar:
             self.weights[tensor.name] = self.tied.get(tensor.name, tensor.name)
         if prod(tensor.dims) <= _SMALL and tensor.data_location != TensorProto.EXTERNAL:
             try:
@@ -222,7 +226,7 @@ class _Reader:
             raise self._unclear(name, where, dims)
         known = self.types[name] if name in self.types else self.declared[name]
         kind = known.tensor_type.elem_type
-        dtype = None if kind in _FLOATING else helper.tensor_dtype_to_np_dtype(kind).name
+        dtype = None if kind in FLOATING else helper.tensor_dtype_to_np_dtype(kind).name
         value = self.values.get(name)
         if self.batch is not None:
             dims = self.batch.of_one(name, dims)
@@ -242,7 +246,7 @@ class _Reader:
     def _dims(self, name: str) -> Dims | None:
         """The axes of a value, with the file's own batch."""
         for types in (self.types, self.declared):
-            if name in types and (known := _known_dims({name: types[name]})):
+            if name in types and (known := known_dims({name: types[name]})):
                 return known[name]
         return None
 
@@ -250,6 +254,10 @@ class _Reader:
         """Take a node in; return it where it depends on an input of the network."""
         operation = node.op_type if node.domain in _ALIAS_DOMAINS else f"{node.domain}::{node.op_type}"
         where = f"node {node.name or ', '.join(node.output)} ({operation})"
+        with reading(self.path, where):
+            return self._taken_in(node, operation, where)
+
+    def _taken_in(self, node: NodeProto, operation: str, where: str) -> Call | None:
         self._check(node, operation, where)
         if self.batch is not None:
             self._check_repeated(self.batch, node, where)
@@ -260,14 +268,14 @@ class _Reader:
         if operation == "Shape" or all(operand is None or operand.constant for operand in told):
             self._fold(node, operation, operands)
             return None
-        attributes = {attribute.name: _attribute(attribute) for attribute in node.attribute}
+        attributes = {attribute.name: attribute_value(attribute) for attribute in node.attribute}
         outputs = tuple(name for name in node.output if name)
         dims = tuple(map(self._dims, outputs))
         if self.batch is not None:
-            self.batch.follow(node, lambda others: _known_dims(self._inferred(node, others)))
+            self.batch.follow(node, lambda others: known_dims(self._inferred(node, others)))
             of_one = self.batch.of_one
             dims = tuple(each and of_one(name, each) for name, each in zip(outputs, dims, strict=True))
-        return Call(operation, attributes, operands, outputs, dims)
+        return Call(operation, attributes, operands, outputs, dims, self._version(node), where)
 
     def _check_repeated(self, batch: BatchPlaces, node: NodeProto, where: str) -> None:
         """A weight that stands beside the batch is one that was expanded: then it says the same for each sample."""
@@ -302,14 +310,14 @@ class _Reader:
 
         The file's word stands where the rules say nothing.
         """
-        domain = "" if node.domain in _ALIAS_DOMAINS else node.domain
         types = {name: self.types.get(name, self.declared.get(name)) for name in node.input if name}
         for name, dims in others.items():
             known = types[name]
             assert known is not None
             types[name] = helper.make_tensor_type_proto(known.tensor_type.elem_type, dims)
         try:
-            schema = onnx.defs.get_schema(node.op_type, self.version.get(domain, 1), domain)
+            domain = "" if node.domain in _ALIAS_DOMAINS else node.domain
+            schema = onnx.defs.get_schema(node.op_type, self._version(node), domain)
             return onnx.shape_inference.infer_node_outputs(
                 schema,
                 node,
@@ -320,6 +328,9 @@ class _Reader:
             )
         except _INFERENCE_FAILS:
             return {}
+
+    def _version(self, node: NodeProto) -> int:
+        return self.version.get("" if node.domain in _ALIAS_DOMAINS else node.domain, 1)
 
     def _fold(self, node: NodeProto, operation: str, operands: Sequence[Operand | None]) -> None:
         """Take in a node whose results are constant."""
@@ -372,26 +383,3 @@ class _Reader:
         return {
             name: np.asarray(result) for name, result in zip(node.output, results, strict=True) if result is not None
         }
-
-
-def _known_dims(types: dict[str, TypeProto]) -> dict[str, Dims]:
-    return {
-        key: tuple(axis.dim_value for axis in kind.tensor_type.shape.dim)
-        for key, kind in types.items()
-        if kind.tensor_type.HasField("shape") and all(axis.HasField("dim_value") for axis in kind.tensor_type.shape.dim)
-    }
-
-
-def _attribute(attribute: AttributeProto) -> Any:
-    """An attribute as a plain value: text decoded, a float as the shortest number that float32 rounds to it."""
-    value = helper.get_attribute_value(attribute)
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, float):
-        return float(str(np.float32(value)))
-    if isinstance(value, TensorProto):
-        return f"tensor {list(value.dims)}"
-    return list(value) if attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value
-
-
-_FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})

@@ -20,7 +20,7 @@ from archgauge.graphs._onnx_calls import (
 from archgauge.graphs._onnx_file import Call, Operand
 from archgauge.graphs._onnx_recorder import OnnxRecorder
 from archgauge.graphs.builder import Value
-from archgauge.graphs.layouts import Sizes, channels_last, shape_of, vector
+from archgauge.graphs.layouts import Sizes, broadcast_sizes, channels_last, copies, leading, shape_of, vector
 from archgauge.graphs.operations import LEAKY_RELU_SLOPE, NORM_EPS, Kind, as_extra
 
 # Layers
@@ -34,23 +34,24 @@ def _conv(run: OnnxRecorder, call: Call) -> None:
         return as_other(run, call, macs)
     kernel, stride, dilation = window(call, weight.dims[2:])
     top, left, bottom, right = padding_around(call, x.dims[2:], kernel, stride, dilation)
-    value, padding = run.loose(x)[0], (top, left)
+    value, before, padding = run.loose(x)[0], shape_of(run.sizes(x.dims)), (top, left)
     if (top, left) != (bottom, right):
         if transposed:
             return as_other(run, call)
-        value, padding = run.build.pad(value, left, right, top, bottom), (0, 0)
+        value, padding = run.build.pad(run.exact(x), left, right, top, bottom), (0, 0)
+        before = run.build.shape(value)
     grown = call.attributes.get("output_padding", [0, 0])
-    shapes = (run.build.shape(value),), (shape_of(run.result(call)),)
     kind = Kind(
         "conv_transpose" if transposed else "conv",
-        *shapes,
+        (before,),
+        (shape_of(run.result(call)),),
         kernel,
         stride,
         padding,
         dilation,
         call.attributes.get("group", 1),
         _is_weight(bias),
-        extra=as_extra(output_padding=grown if any(grown) else None),
+        extra=as_extra(output_padding=grown if any(grown) else None, copies=_several(run, x)),
     )
     return run.bind(call.outputs[0], run.held_or_read(kind, value, weight, bias), run.result(call))
 
@@ -68,9 +69,9 @@ def _gemm(run: OnnxRecorder, call: Call) -> None:
 
 
 def _linear(run: OnnxRecorder, call: Call, x: Operand, weight: Operand, bias: Operand | None) -> None:
-    value, sizes = run.loose(x)
-    own, result = run.sizes(x.dims), run.result(call)
+    own, result = run.own(x), run.result(call)
     before = channels_last(own)
+    value, sizes = run.loose(x) if before == shape_of(own) else (run.exact(x), own)
     kind = Kind("linear", (before,), (channels_last(result),), bias=_is_weight(bias))
     node = run.held_or_read(kind, value, weight, bias)
     run.bind(call.outputs[0], node, (*(vector(sizes) if before[:2] == (1, 1) else sizes)[:-1], result[-1]))
@@ -103,9 +104,15 @@ def _einsum(run: OnnxRecorder, call: Call) -> None:
 # Normalisations
 
 
-def _eps(call: Call) -> str:
+def _eps(call: Call) -> float | None:
     eps = call.attributes.get("epsilon", NORM_EPS)
-    return as_extra(eps=None if eps == NORM_EPS else eps)
+    return None if eps == NORM_EPS else eps
+
+
+def _several(run: OnnxRecorder, x: Operand) -> int | None:
+    """How many images of one sample a layer runs over, where it is not one."""
+    several = copies(run.sizes(x.dims))
+    return None if several == 1 else several
 
 
 def _batch_norm(run: OnnxRecorder, call: Call) -> None:
@@ -115,7 +122,8 @@ def _batch_norm(run: OnnxRecorder, call: Call) -> None:
     if len(x.dims) in (2, 4):
         value, sizes = run.loose(x)
         shape = shape_of(run.sizes(x.dims))
-        kind = Kind("batch_norm", (shape,), (shape,), affine=_is_weight(scale), extra=_eps(call))
+        extra = as_extra(eps=_eps(call), copies=_several(run, x))
+        kind = Kind("batch_norm", (shape,), (shape,), affine=_is_weight(scale), extra=extra)
         node = run.layer(kind, value, weight=scale, bias=shift, running_mean=mean, running_var=variance)
     if node is None:
         running = [each and replace(each, weight=None, value=None) for each in (mean, variance)]  # not trainable
@@ -127,8 +135,8 @@ def _layer_norm(run: OnnxRecorder, call: Call) -> None:
     x, weight, bias = first_operand(call), operand_at(call, 1), operand_at(call, 2)
     if call.attributes.get("axis", -1) % len(x.dims) != len(x.dims) - 1 or any(map(run.is_read, call.outputs[1:])):
         return as_other(run, call)
-    shape = channels_last(run.sizes(x.dims))
-    kind = Kind("layer_norm", (shape,), (shape,), bias=_is_weight(bias), affine=_is_weight(weight), extra=_eps(call))
+    shape, extra = channels_last(run.sizes(x.dims)), as_extra(eps=_eps(call))
+    kind = Kind("layer_norm", (shape,), (shape,), bias=_is_weight(bias), affine=_is_weight(weight), extra=extra)
     return held_or_other(run, call, kind, run.exact(x), run.sizes(x.dims), weight=weight, bias=bias)
 
 
@@ -136,8 +144,8 @@ def _instance_norm(run: OnnxRecorder, call: Call) -> None:
     x, weight, bias = first_operand(call), operand_at(call, 1), operand_at(call, 2)
     if len(x.dims) != 4:
         return as_other(run, call)
-    shape = shape_of(run.sizes(x.dims))
-    kind = Kind("instance_norm", (shape,), (shape,), affine=_is_weight(weight), extra=_eps(call))
+    shape, extra = shape_of(run.sizes(x.dims)), as_extra(eps=_eps(call), copies=_several(run, x))
+    kind = Kind("instance_norm", (shape,), (shape,), affine=_is_weight(weight), extra=extra)
     return held_or_other(run, call, kind, run.exact(x), run.sizes(x.dims), weight=weight, bias=bias)
 
 
@@ -192,7 +200,8 @@ def _prelu(run: OnnxRecorder, call: Call) -> None:
     if weight is None or not weight.weight or len(x.dims) not in (2, 4):
         return as_other(run, call)
     value, sizes = run.loose(x)
-    shape, extra = shape_of(run.sizes(x.dims)), as_extra(shared=(prod(weight.dims) == 1) or None)
+    shape = shape_of(run.sizes(x.dims))
+    extra = as_extra(shared=(prod(weight.dims) == 1) or None, copies=_several(run, x))
     kind = Kind("prelu", (shape,), (shape,), extra=extra)
     return held_or_other(run, call, kind, value, sizes, weight=weight)
 
@@ -206,8 +215,16 @@ def _exactly(run: OnnxRecorder, call: Call, operation: str, **settings: Any) -> 
     )
 
 
+_ONE_AXIS = 13
+"""The version from which a softmax is along one axis; before, it is along that axis and all behind it together."""
+
+
 def _softmax(run: OnnxRecorder, call: Call) -> None:
-    _exactly(run, call, "softmax", axis=call.attributes.get("axis", -1) % len(first_operand(call).dims))
+    rank, flattens = len(first_operand(call).dims), call.version < _ONE_AXIS
+    axis = call.attributes.get("axis", 1 if flattens else -1) % rank
+    if flattens and axis != rank - 1:
+        return as_other(run, replace(call, attributes={"axis": axis}))
+    return _exactly(run, call, "softmax", axis=axis)
 
 
 _BINARY = {"Add": "add", "Sum": "add", "Mul": "mul", "Sub": "sub", "Div": "div"}
@@ -239,26 +256,15 @@ def _with_number(run: OnnxRecorder, call: Call, operation: str, numbers: list[fl
 
 
 def _together(run: OnnxRecorder, terms: list[Operand], result: Sizes) -> tuple[list[Value], Sizes]:
-    """The values of terms that are broadcast to a result, and its sizes: a (B, C) meets an image as (B, C, 1, 1)."""
+    """The values of terms that are broadcast to a result, and its sizes."""
     found = [run.pending(term) for term in terms]
-    image = any(len(sizes) == 4 for _, sizes in found)
-    met = [(*sizes, 1, 1) if image and len(sizes) == 2 else sizes for _, sizes in found]
-    own = [term.dims if term.constant else run.sizes(term.dims) for term in terms]
-    padded = [_leading(sizes, len(result)) for sizes in met]
-    fits = all(
-        mine in (theirs, 1)
-        for sizes, each in zip(padded, own, strict=True)
-        for mine, theirs in zip(sizes, _leading(each, len(result)), strict=True)
-    )
-    if fits and tuple(map(max, zip(*padded, strict=True))) == tuple(result):
-        return [value for value, _ in found], result
-    if all(len(sizes) == 2 and sizes == vector(each) for sizes, each in zip(met, own, strict=True)):
-        return [value for value, _ in found], vector(result)
-    return [run.exact(term) for term in terms], result
-
-
-def _leading(sizes: Sizes, rank: int) -> Sizes:
-    return (*[1] * (rank - len(sizes)), *sizes)
+    sizes = broadcast_sizes([sizes for _, sizes in found], [run.own(term) for term in terms], result)
+    if sizes is not None:
+        return [value for value, _ in found], sizes
+    rank = len(result)
+    flat = [len(term.dims) == 2 < rank for term in terms]  # would be taken for vectors
+    full = zip(terms, flat, strict=True)
+    return [run.exact(replace(term, dims=leading(term.dims, rank)) if each else term) for term, each in full], result
 
 
 _ACTIVATIONS = {"Relu": "relu", "Tanh": "tanh", "Gelu": "gelu", "HardSwish": "hardswish", "Swish": "silu"}

@@ -7,7 +7,7 @@ from math import prod
 from archgauge.graphs._onnx_file import Call, Dims, Network, Operand
 from archgauge.graphs.builder import GraphBuilder, Value
 from archgauge.graphs.layouts import BATCH, Sizes, counted, default_sizes, shape_of, vector
-from archgauge.graphs.operations import Kind, as_extra
+from archgauge.graphs.operations import Kind, Shape, as_extra
 
 
 class OnnxRecorder:
@@ -25,6 +25,7 @@ class OnnxRecorder:
         self._owner: dict[str, tuple] = {}
         self._bound: dict[str, tuple[Value, Sizes]] = {}
         self._weight_id: dict[tuple, int] = {}
+        self._reshapes: dict[tuple[Value, Sizes], int] = {}  # one view that is taken twice is one node
         self._readers: defaultdict[str, list[Call | None]] = defaultdict(list)
         for call in network.calls:
             for operand in call.operands:
@@ -36,6 +37,10 @@ class OnnxRecorder:
     def sizes(self, dims: Dims) -> Sizes:
         """The axes with the batch as `archgauge.graphs.layouts` has it."""
         return (BATCH, *dims[1:]) if dims and dims[0] == 1 else dims
+
+    def own(self, operand: Operand) -> Sizes:
+        """The axes of a value; those of a constant are as they are in the file."""
+        return operand.dims if operand.constant else self.sizes(operand.dims)
 
     def result(self, call: Call, output: int = 0) -> Sizes:
         """The sizes of an output; one element where nothing can read it, as its shape is not known."""
@@ -53,7 +58,7 @@ class OnnxRecorder:
     def pending(self, operand: Operand) -> tuple[Value, Sizes]:
         """The value of a name and that value's sizes; a constant becomes a node where it is first read."""
         if operand.name not in self._bound and operand.name in self.zeros:
-            own = self._own(operand)
+            own = self.own(operand)
             self.bind(operand.name, self.build.node(Kind("zero", (), (shape_of(own),)), ()), own)
         elif operand.name not in self._bound:
             self.bind(operand.name, self._constant(operand), operand.dims)
@@ -62,29 +67,32 @@ class OnnxRecorder:
     def loose(self, operand: Operand) -> tuple[Value, Sizes]:
         """The value of a name with its own sizes, or with those of the other form of a vector."""
         value, sizes = self.pending(operand)
-        own = self._own(operand)
+        own = self.own(operand)
         return (value, sizes) if vector(sizes) == vector(own) else (self.exact(operand), own)
 
     def exact(self, operand: Operand) -> Value:
         """The value of a name with its own sizes."""
         value, sizes = self.pending(operand)
-        own = self._own(operand)
+        own = self.own(operand)
         if sizes != own:
             if _of_one(sizes) != _of_one(own):
                 return self._repeated(operand, value, sizes, own)
-            extra = as_extra(sizes=[counted(size) for size in own])
-            value = self.build.node(Kind("reshape", (shape_of(sizes),), (shape_of(own),), extra=extra), (value,))
+            value = self._reshaped(value, shape_of(sizes), own)
             self.bind(operand.name, value, own)
         return value
+
+    def _reshaped(self, value: Value, before: Shape, after: Sizes) -> int:
+        if (value, after) not in self._reshapes:
+            extra = as_extra(sizes=[counted(size) for size in after])
+            kind = Kind("reshape", (before,), (shape_of(after),), extra=extra)
+            self._reshapes[value, after] = self.build.node(kind, (value,))
+        return self._reshapes[value, after]
 
     def _repeated(self, operand: Operand, value: Value, sizes: Sizes, own: Sizes) -> Value:
         """A node for what a broadcast alone would do."""
         if len(sizes) < len(own):
             sizes = (*sizes, 1, 1) if len(sizes) == 2 else (*[1] * (len(own) - len(sizes)), *sizes)
-            extra = as_extra(sizes=[counted(size) for size in sizes])
-            value = self.build.node(
-                Kind("reshape", (self.build.shape(value),), (shape_of(sizes),), extra=extra), (value,)
-            )
+            value = self._reshaped(value, self.build.shape(value), sizes)
         extra = as_extra(name="Expand", arguments=[[counted(size) for size in own]], keywords={})
         value = self.build.node(Kind("other", (shape_of(sizes),), (shape_of(own),), extra=extra), (value,))
         self.bind(operand.name, value, own)
@@ -99,8 +107,10 @@ class OnnxRecorder:
         names = tuple((part, held.weight) for part, held in state.items() if held is not None and held.weight)
         if not self._apart.isdisjoint(name for _, name in names):
             return None
-        attributes = (kind.operation, kind.kernel, kind.stride, kind.padding, kind.dilation, kind.groups, kind.extra)
-        key = (attributes, names)
+        parts = [state[part] for part in ("weight", "bias") if part in state]
+        if kind.params != sum(prod(held.dims) for held in parts if held is not None and held.weight):
+            return None  # a bias of one number for all channels
+        key = (kind.layer, names)
         if kind.operation not in ("batch_norm", "layer_norm", "instance_norm"):
             self._claim([name for _, name in names], key)
         weight_id = self._weight_id.setdefault(key, len(self._weight_id)) if names else -1
@@ -126,9 +136,6 @@ class OnnxRecorder:
     def is_read(self, name: str) -> bool:
         """Whether anything reads a value."""
         return bool(self._readers[name])
-
-    def _own(self, operand: Operand) -> Sizes:
-        return operand.dims if operand.constant else self.sizes(operand.dims)
 
     def _constant(self, operand: Operand) -> Value:
         shape = shape_of(operand.dims)

@@ -16,7 +16,7 @@ from archgauge.graphs._onnx_calls import (
 from archgauge.graphs._onnx_file import Call, Operand
 from archgauge.graphs._onnx_recorder import OnnxRecorder
 from archgauge.graphs.builder import Value
-from archgauge.graphs.layouts import BATCH, Sizes, axis_name, shape_of, vector
+from archgauge.graphs.layouts import BATCH, Sizes, axis_name, channels_last, shape_of, vector
 from archgauge.graphs.operations import Kind, as_extra
 
 # Pools and sizes
@@ -45,7 +45,8 @@ def _mean(run: OnnxRecorder, call: Call) -> None:
     axes = [2, 3] if call.operation == "GlobalAveragePool" else setting(call, 1, "axes")
     if len(x.dims) != 4 or axes is None or sorted(axis % 4 for axis in axes) != [2, 3]:
         return as_other(run, call)
-    kind = Kind("global_avg_pool", (shape_of(run.sizes(x.dims)),), ((1, 1, x.dims[1]),))
+    before = shape_of(run.sizes(x.dims))
+    kind = Kind("global_avg_pool", (before,), ((1, 1, before[2]),))
     return run.bind(call.outputs[0], run.build.node(kind, (run.loose(x)[0],)), run.sizes(x.dims)[:2])
 
 
@@ -101,7 +102,7 @@ def _gather(run: OnnxRecorder, call: Call) -> None:
     axis = call.attributes.get("axis", 0) % len(x.dims)
     assert places is not None
     if x.weight and axis == 0 and len(x.dims) == 2 and not places.constant:
-        shapes = (shape_of(run.sizes(places.dims)),), (shape_of(run.result(call)),)
+        shapes = (shape_of(run.sizes(places.dims)),), (channels_last(run.result(call)),)
         kind = Kind("embedding", *shapes, extra=as_extra(rows=x.dims[0]))
         return held_or_other(run, call, kind, run.exact(places), run.result(call), weight=x)
     if x.constant or places.value is None or places.dims:

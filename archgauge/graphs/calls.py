@@ -18,7 +18,7 @@ from torch import Tensor
 
 from archgauge.errors import GraphError
 from archgauge.graphs.graph import Graphs
-from archgauge.graphs.layouts import counted, resolved
+from archgauge.graphs.layouts import check_no_batch, counted, resolved
 from archgauge.graphs.operations import Kind, Shape, as_extra
 
 
@@ -75,6 +75,7 @@ def _written(item: Any, slots: dict[int, int]) -> Any:
         case int():
             return counted(item)
         case float():
+            check_no_batch(item)
             return item if math.isfinite(item) else {"float": str(item)}
         case str():
             return {"text": item}

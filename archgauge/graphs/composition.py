@@ -126,7 +126,7 @@ def _classes(kinds: list[Kind]) -> np.ndarray:
 def _layer(kind: Kind) -> str:
     if kind.operation == "linear":
         return "linear"
-    if kind.groups == kind.inputs[0][2] > 1:
+    if kind.groups == kind.inputs[0][2] // kind.copies > 1:
         return "depthwise"
     return ("grouped_" if kind.groups > 1 else "") + ("spatial" if max(kind.kernel) > 1 else "pointwise")
 

@@ -114,5 +114,4 @@ def _resolution(kinds: list[Kind]) -> np.ndarray:
 
 
 def _gennape_label(kind: Kind) -> int:
-    depthwise = kind.operation == "conv" and kind.groups > 1 and kind.groups == kind.inputs[0][2]
-    return GENNAPE_LABELS.get("depthwise" if depthwise else kind.operation, 0)
+    return GENNAPE_LABELS.get("depthwise" if kind.depthwise else kind.operation, 0)

@@ -11,11 +11,10 @@ from archgauge.graphs.handlers_common import (
     call,
     exactly,
     filled,
-    leading,
     reshaped_view,
     unary,
 )
-from archgauge.graphs.layouts import BATCH, Sizes, batched, shape_of, vector
+from archgauge.graphs.layouts import BATCH, Sizes, broadcast_sizes, check_no_batch, shape_of
 from archgauge.graphs.operations import LEAKY_RELU_SLOPE, Kind, as_extra
 from archgauge.graphs.recorder import Recorder
 
@@ -76,6 +75,8 @@ def binary(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: d
 
 def _with_number(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict, operation: str) -> None:
     x, number = args[:2]
+    if not isinstance(number, complex):
+        check_no_batch(number)
     batch = isinstance(number, int) and number != 0 and number % BATCH == 0
     if batch or isinstance(number, complex) or not x.is_floating_point():
         return call(recorder, func, result, args, kwargs)
@@ -92,27 +93,13 @@ def _with_number(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwa
 
 
 def _together(recorder: Recorder, given: list[Tensor], result: Tensor) -> tuple[list, Sizes]:
-    """The values of terms that are broadcast to a result, and the sizes of that, as `realise` will see them.
-
-    There a (B, C) meets an image as (B, C, 1, 1).
-    """
+    """The values of terms that are broadcast to a result, and the sizes of that, as `realise` will see them."""
     found = [recorder.pending(tensor) for tensor in given]
-    image = any(len(sizes) == 4 for _, sizes in found)
-    realised = [(*sizes, 1, 1) if image and len(sizes) == 2 else sizes for _, sizes in found]
-    rank = result.dim()
-    padded = [leading(sizes, rank) for sizes in realised]
-    fits = all(len(sizes) == rank for sizes in padded) and all(
-        mine in (theirs, 1)
-        for sizes, tensor in zip(padded, given, strict=True)
-        for mine, theirs in zip(sizes, broadcast(tensor, rank), strict=True)
-    )
-    if fits and tuple(map(max, zip(*padded, strict=True))) == tuple(result.shape):
-        return [value for value, _ in found], tuple(result.shape)
-    if all(batched(sizes) or sizes[:1] == (1,) for sizes in realised) and all(
-        len(sizes) == 2 and sizes == vector(tensor.shape) for sizes, tensor in zip(realised, given, strict=True)
-    ):
-        return [value for value, _ in found], vector(result.shape)
-    values = []
+    own = [tuple(tensor.shape) for tensor in given]
+    sizes = broadcast_sizes([sizes for _, sizes in found], own, tuple(result.shape))
+    if sizes is not None:
+        return [value for value, _ in found], sizes
+    values, rank = [], result.dim()
     for tensor in given:
         if tensor.dim() == 2 and rank > 2:  # would be taken for a vector
             tensor = reshaped_view(recorder, tensor, broadcast(tensor, rank))

@@ -17,7 +17,7 @@ from archgauge.graphs.handlers_common import (
     filled,
     pair,
 )
-from archgauge.graphs.layouts import BATCH, batched, channels_last, shape_of, vector
+from archgauge.graphs.layouts import BATCH, channels_last, copies, shape_of, vector
 from archgauge.graphs.operations import NORM_EPS, Kind, Pair, as_extra
 from archgauge.graphs.recorder import Recorder
 
@@ -26,7 +26,7 @@ aten = torch.ops.aten
 
 def conv2d(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, weight, bias, stride, padding, dilation, groups = filled(func, args, kwargs)
-    if x.dim() != 4:
+    if x.dim() != 4 or not copies(x.shape):
         return call(recorder, func, result, args, kwargs, macs=_each(result) * prod(weight.shape[1:]))
     if isinstance(padding, str):
         x, padding = _padded(recorder, x, padding, weight.shape[2:], pair(dilation))
@@ -54,7 +54,7 @@ def _padded(recorder: Recorder, x: Tensor, name: str, kernel: Sequence[int], dil
 
 def conv_transpose2d(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, weight, bias, stride, padding, around, groups, dilation = filled(func, args, kwargs)
-    if x.dim() != 4:
+    if x.dim() != 4 or not copies(x.shape):
         return call(recorder, func, result, args, kwargs, macs=_each(x) * prod(weight.shape[1:]))
     settings = (pair(stride), pair(padding), pair(dilation), groups)
     return _weighted(recorder, "conv_transpose", result, x, weight, bias, settings, around)
@@ -62,7 +62,7 @@ def conv_transpose2d(recorder: Recorder, func: Any, result: Tensor, args: tuple,
 
 def convolution(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, weight, bias, stride, padding, dilation, transposed, around, groups = filled(func, args, kwargs)[:9]
-    if x.dim() != 4:
+    if x.dim() != 4 or not copies(x.shape):
         macs = _each(x if transposed else result) * prod(weight.shape[1:])
         return call(recorder, func, result, args, kwargs, macs=macs)
     settings = (pair(stride), pair(padding), pair(dilation), groups)
@@ -93,7 +93,7 @@ def _weighted(
         dilation,
         groups,
         bias is not None,
-        extra=as_extra(output_padding=list(pair(around)) if around and any(pair(around)) else None),
+        extra=as_extra(output_padding=list(pair(around)) if around and any(pair(around)) else None, copies=_several(x)),
     )
     recorder.bind(result, _held_or_read(recorder, kind, value, weight, bias))
 
@@ -114,8 +114,8 @@ def linear(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: d
 
 
 def _linear_layer(recorder: Recorder, result: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    value, sizes = recorder.loose(x)
     before, after = channels_last(x.shape), channels_last(result.shape)
+    value, sizes = recorder.loose(x) if before == shape_of(x.shape) else (recorder.exact(x), tuple(x.shape))
     kind = Kind("linear", (before,), (after,), bias=bias is not None)
     node = _held_or_read(recorder, kind, value, weight, bias)
     recorder.bind(result, node, (*(vector(sizes) if before[:2] == (1, 1) else sizes)[:-1], result.shape[-1]))
@@ -164,7 +164,7 @@ def _each(tensor: Tensor) -> int:
 
 def embedding(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     weight, rows = args[:2]
-    inputs, outputs = (shape_of(rows.shape),), (shape_of(result.shape),)
+    inputs, outputs = (shape_of(rows.shape),), (channels_last(result.shape),)
     extra = as_extra(rows=weight.shape[0])
     value = recorder.exact(rows)
     node = recorder.layer(Kind("embedding", inputs, outputs, extra=extra), [value], weight=weight)
@@ -173,8 +173,22 @@ def embedding(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs
     return recorder.bind(result, node)
 
 
+def embedding_bag(recorder: Recorder, func: Any, result: Any, args: tuple, kwargs: dict) -> None:
+    """A node "other", written as the overload that also runs where gradients are wanted."""
+    func, given = aten._embedding_bag.default, list(args)
+    defaults = [argument.default_value for argument in func._schema.arguments]
+    while not isinstance(given[-1], Tensor) and given[-1] == defaults[len(given) - 1]:
+        given.pop()  # as PyTorch itself leaves them out
+    call(recorder, func, result, tuple(given), kwargs)
+
+
 def _eps(eps: float) -> float | None:
     return None if eps == NORM_EPS else eps
+
+
+def _several(x: Tensor) -> int | None:
+    """How many images of one sample a layer runs over, where it is not one."""
+    return None if copies(x.shape) == 1 else copies(x.shape)
 
 
 def batch_norm(recorder: Recorder, func: Any, result: Any, args: tuple, kwargs: dict) -> None:
@@ -183,10 +197,10 @@ def batch_norm(recorder: Recorder, func: Any, result: Any, args: tuple, kwargs: 
     eps = args[7] if func.overloadpacket is aten.batch_norm else args[-1]
     output = result if isinstance(result, Tensor) else result[0]
     node = None
-    if not training and mean is not None and x.dim() in (2, 4) and (weight is None) == (bias is None):
+    if not training and mean is not None and copies(x.shape) and (weight is None) == (bias is None):
         value, sizes = recorder.loose(x)
-        shape = shape_of(x.shape)
-        kind = Kind("batch_norm", (shape,), (shape,), affine=weight is not None, extra=as_extra(eps=_eps(eps)))
+        shape, extra = shape_of(x.shape), as_extra(eps=_eps(eps), copies=_several(x))
+        kind = Kind("batch_norm", (shape,), (shape,), affine=weight is not None, extra=extra)
         node = recorder.layer(kind, [value], weight=weight, bias=bias, running_mean=mean, running_var=variance)
     if node is None:
         return call(recorder, func, result, args, kwargs)
@@ -208,8 +222,8 @@ def layer_norm(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwarg
 def group_norm(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, groups, weight, bias, eps, _ = filled(func, args, kwargs)
     node = None
-    if x.dim() == 4 and (weight is None) == (bias is None):
-        shape, extra = shape_of(x.shape), as_extra(eps=_eps(eps))
+    if x.dim() == 4 and copies(x.shape) and (weight is None) == (bias is None):
+        shape, extra = shape_of(x.shape), as_extra(eps=_eps(eps), copies=_several(x))
         kind = Kind("group_norm", (shape,), (shape,), groups=groups, affine=weight is not None, extra=extra)
         node = recorder.layer(kind, [recorder.exact(x)], weight=weight, bias=bias)
     if node is None:
@@ -220,8 +234,8 @@ def group_norm(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwarg
 def instance_norm(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, weight, bias, mean, _, from_input, _, eps, _ = args
     node = None
-    if x.dim() == 4 and from_input and mean is None and (weight is None) == (bias is None):
-        shape, extra = shape_of(x.shape), as_extra(eps=_eps(eps))
+    if x.dim() == 4 and copies(x.shape) and from_input and mean is None and (weight is None) == (bias is None):
+        shape, extra = shape_of(x.shape), as_extra(eps=_eps(eps), copies=_several(x))
         kind = Kind("instance_norm", (shape,), (shape,), affine=weight is not None, extra=extra)
         node = recorder.layer(kind, [recorder.exact(x)], weight=weight, bias=bias)
     if node is None:
@@ -232,9 +246,9 @@ def instance_norm(recorder: Recorder, func: Any, result: Tensor, args: tuple, kw
 def prelu(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     x, weight = args
     node = None
-    if batched(x.shape) and x.dim() in (2, 4):
+    if copies(x.shape):
         value, sizes = recorder.loose(x)
-        shape, extra = shape_of(x.shape), as_extra(shared=(weight.numel() == 1) or None)
+        shape, extra = shape_of(x.shape), as_extra(shared=(weight.numel() == 1) or None, copies=_several(x))
         node = recorder.layer(Kind("prelu", (shape,), (shape,), extra=extra), [value], weight=weight)
     if node is None:
         return call(recorder, func, result, args, kwargs)

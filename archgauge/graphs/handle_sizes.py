@@ -11,7 +11,7 @@ from archgauge.graphs.handlers_common import (
     filled,
     pair,
 )
-from archgauge.graphs.layouts import batched, shape_of
+from archgauge.graphs.layouts import copies, shape_of
 from archgauge.graphs.operations import Kind, as_extra
 from archgauge.graphs.recorder import Recorder
 
@@ -57,7 +57,7 @@ def adaptive_pool(recorder: Recorder, func: Any, result: Any, args: tuple, kwarg
     output = result if isinstance(result, Tensor) else result[0]
     before, after = x.shape[-2:], output.shape[-2:]
     divides = not any(b % a for b, a in zip(before, after, strict=True))
-    if x.dim() != 4 or not divides or not _without_indices(recorder, result):
+    if x.dim() != 4 or not copies(x.shape) or not divides or not _without_indices(recorder, result):
         return call(recorder, func, result, args, kwargs)
     if average and tuple(after) == (1, 1):
         return _global_pool(recorder, output, x)
@@ -66,7 +66,8 @@ def adaptive_pool(recorder: Recorder, func: Any, result: Any, args: tuple, kwarg
 
 
 def _global_pool(recorder: Recorder, result: Tensor, x: Tensor) -> None:
-    kind = Kind("global_avg_pool", (shape_of(x.shape),), ((1, 1, x.shape[1]),))
+    before = shape_of(x.shape)
+    kind = Kind("global_avg_pool", (before,), ((1, 1, before[2]),))
     recorder.bind(result, recorder.node(kind, [recorder.loose(x)[0]]), tuple(x.shape[:2]))
 
 
@@ -74,7 +75,7 @@ def mean(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dic
     x = args[0]
     axes = args[1] if len(args) > 1 else kwargs.get("dim")
     axes = [axes] if isinstance(axes, int) else axes or []
-    if x.dim() != 4 or not batched(x.shape) or sorted(axis % 4 for axis in axes) != [2, 3] or "dtype" in kwargs:
+    if x.dim() != 4 or not copies(x.shape) or sorted(axis % 4 for axis in axes) != [2, 3] or "dtype" in kwargs:
         return call(recorder, func, result, args, kwargs)
     return _global_pool(recorder, result, x)
 
@@ -82,7 +83,7 @@ def mean(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dic
 def maximum(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: dict) -> None:
     """The largest element of each image is a pool with one window."""
     x, axes, _ = filled(func, args, kwargs)
-    if x.dim() != 4 or not batched(x.shape) or sorted(axis % 4 for axis in axes) != [2, 3]:
+    if x.dim() != 4 or not copies(x.shape) or sorted(axis % 4 for axis in axes) != [2, 3]:
         return call(recorder, func, result, args, kwargs)
     pooled = torch.empty((*x.shape[:2], 1, 1), dtype=x.dtype, device="meta")
     _pool(recorder, "max_pool", pooled, x, (x.shape[2:], x.shape[2:], 0), False)

@@ -159,7 +159,8 @@ def zeros(recorder: Recorder, func: Any, result: Tensor, args: tuple, kwargs: di
     like = func.overloadpacket is aten.zeros_like
     shape = shape_of(result.shape)
     default = (BATCH, *default_sizes(shape))
-    if not result.is_floating_point() or not batched(result.shape) or not (like or vector(result.shape) == default):
+    plain = result.dtype == args[0].dtype if like else vector(result.shape) == default
+    if not plain or not result.is_floating_point() or not batched(result.shape):
         return call(recorder, func, result, args, kwargs)
     value, sizes = recorder.loose(args[0]) if like else (None, default)
     kind = Kind("zero", (shape,) if like else (), (shape,))

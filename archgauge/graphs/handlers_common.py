@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from archgauge.graphs.calls import tensors, written
-from archgauge.graphs.layouts import Sizes, shape_of
+from archgauge.graphs.layouts import Sizes, leading, shape_of
 from archgauge.graphs.operations import Kind, as_extra
 from archgauge.graphs.recorder import Recorder
 
@@ -51,10 +51,6 @@ def exactly(recorder: Recorder, operation: str, result: Tensor, given: Sequence[
     inputs = tuple(shape_of(tensor.shape) for tensor in given)
     kind = Kind(operation, inputs, (shape_of(result.shape),), extra=as_extra(**settings))
     recorder.bind(result, recorder.node(kind, [recorder.exact(tensor) for tensor in given]))
-
-
-def leading(sizes: Sizes, rank: int) -> Sizes:
-    return (*[1] * (rank - len(sizes)), *sizes)
 
 
 def broadcast(tensor: Tensor, rank: int) -> Sizes:

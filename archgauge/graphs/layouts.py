@@ -45,15 +45,76 @@ def batched(sizes: Sequence[int]) -> bool:
 
 
 def counted(size: int) -> int | str:
-    """A size as `extra` holds it: "8B" for 8 batches."""
+    """A size as `extra` holds it: "8B" for 8 batches.
+
+    Raises:
+        ValueError: as `check_no_batch` does.
+    """
     if size and not isinstance(size, bool) and size % BATCH == 0:
         return "B" if size == BATCH else f"{size // BATCH}B"
+    check_no_batch(size)
     return size
+
+
+def check_no_batch(number: float) -> None:
+    """Check that a number does not depend on how large the batch is, as far as that shows.
+
+    Raises:
+        ValueError: when it is a multiple of the batch and one or two more or less, or half a batch.
+    """
+    from_batch = abs(number) >= BATCH - 2 and number % BATCH in (1, 2, BATCH - 2, BATCH - 1)
+    if from_batch or abs(number) in (BATCH // 2, BATCH // 2 + 1):
+        raise ValueError("a number or size in the model follows from that of the batch and is no multiple of it")
 
 
 def resolved(size: int | str, batch: int) -> int:
     """The inverse of `counted` for a batch of some size."""
     return int(size[:-1] or 1) * batch if isinstance(size, str) else size
+
+
+def copies(sizes: Sequence[int]) -> int:
+    """How often a layer over the channels of (B, C) or (B, C, H, W) runs side by side in one sample.
+
+    (8B, C, H, W) has 8 images in a sample, which pass one layer; the vectors of (8B, C) are 8 tokens of one pass. 0
+    where the first axis does not hold the whole batch, or the axes are others.
+    """
+    if len(sizes) not in (2, 4) or any(size % BATCH == 0 for size in sizes[1:]):
+        return 0
+    if len(sizes) == 2:
+        return 1
+    return sizes[0] // BATCH if sizes[0] % BATCH == 0 else sizes[0]
+
+
+def leading(sizes: Sizes, rank: int) -> Sizes:
+    """Sizes with axes of length 1 before them, as broadcasting has it."""
+    return (*[1] * (rank - len(sizes)), *sizes)
+
+
+def broadcast_sizes(realised: Sequence[Sizes], own: Sequence[Sizes], result: Sizes) -> Sizes | None:
+    """The sizes of what an operation element by element makes of values; None where they need their own sizes first.
+
+    There a (B, C) meets an image as (B, C, 1, 1).
+
+    Args:
+        realised: the sizes that each value has in the realised network.
+        own: the sizes that it has in the model.
+        result: the sizes of the model's result.
+    """
+    image, rank = any(len(sizes) == 4 for sizes in realised), len(result)
+    met = [(*sizes, 1, 1) if image and len(sizes) == 2 else sizes for sizes in realised]
+    padded = [leading(sizes, rank) for sizes in met]
+    fits = all(len(sizes) == rank for sizes in padded) and all(
+        mine in (theirs, 1)
+        for sizes, each in zip(padded, own, strict=True)
+        for mine, theirs in zip(sizes, leading(each, rank), strict=True)
+    )
+    if fits and tuple(map(max, zip(*padded, strict=True))) == result:
+        return result
+    vectors = all(
+        len(sizes) == 2 and sizes[0] in (1, BATCH) and sizes == vector(each)
+        for sizes, each in zip(met, own, strict=True)
+    )
+    return vector(result) if vectors else None
 
 
 def vector(sizes: Sequence[int]) -> Sizes:
@@ -84,10 +145,16 @@ _AXES = {2: ("channels",), 3: ("height", "channels"), 4: ("channels", "height", 
 
 @lru_cache(10_000)
 def _sample(sizes: Sizes) -> Sizes:
-    """The sizes of one sample's axes."""
+    """The sizes of one sample's axes.
+
+    Raises:
+        ValueError: as `check_no_batch` does.
+    """
     for axis, size in enumerate(sizes):
         if size and size % BATCH == 0:
             folded = (size // BATCH,) if size > BATCH else ()
             rest = (*sizes[:axis], *folded, *sizes[axis + 1 :])
             return tuple(other // BATCH if other and other % BATCH == 0 else other for other in rest)
+    for size in sizes:
+        check_no_batch(size)
     return sizes[1:] if len(sizes) > 1 and sizes[0] == 1 else sizes

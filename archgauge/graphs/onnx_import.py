@@ -27,14 +27,19 @@ exported from:
 - A number is a float32 in the file: a factor of 1/3 comes back as 0.33333334.
 - Every initializer of floating point counts as trainable; one without axes is a number. A normalisation without scale
   and shift counts as one with them when the exporter has folded its ones and zeros to initializers.
+- The exporters fold what parameters and constants alone make, the older one also with `do_constant_folding=False`: the
+  biases that are looked up in a table of relative positions, a weight with `weight_norm`. The result counts as
+  parameters, and what it is made of does not.
+- With `dynamo=True`, unless `optimize=False`, the zeros that a GRU or LSTM starts from are an initializer and count as
+  parameters. Initial states, also those that are parameters of the model, are there once for each sample of the batch.
 - Zeros that the exporter has folded are a constant and not a `zero`.
 - An operation outside the vocabulary is a node "other" with ONNX's name and attributes, not ATen's.
 """
 
 from pathlib import Path
 
-from archgauge.errors import FormatError
 from archgauge.graphs._onnx_calls import as_other
+from archgauge.graphs._onnx_errors import reading
 from archgauge.graphs._onnx_file import Network, read_network
 from archgauge.graphs._onnx_layers import LAYERS
 from archgauge.graphs._onnx_recorder import OnnxRecorder
@@ -57,41 +62,35 @@ def load_onnx(path: str | Path, kinds: KindTable | None = None) -> Graphs:
         One graph in normal form, of one sample whatever the file's batch.
 
     Raises:
-        FormatError: when the file is no whole ONNX model, keeps weights outside its folder, or reads what is not there.
+        FormatError: when the file is no whole ONNX model, keeps weights outside its folder, reads what is not there, or
+            when the reader fails on it.
         GraphError: when a shape is not known, an axis other than the batch is dynamic, there is control flow, or it
             cannot be told where the samples of a file's batch are.
     """
     path = Path(path)
-    try:
-        return _imported(read_network(path), KindTable() if kinds is None else kinds)
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError) as error:
-        raise FormatError(
-            "the operators of an ONNX file",
-            where=path,
-            expected="inputs and attributes as ONNX defines them",
-            got=f"{type(error).__name__}: {error}",
-            remedy="The file is damaged: export the model again.",
-        ) from error
+    with reading(path, "its inputs, initializers or outputs"):
+        return _imported(read_network(path), path, KindTable() if kinds is None else kinds)
 
 
-def _imported(network: Network, kinds: KindTable) -> Graphs:
+def _imported(network: Network, path: Path, kinds: KindTable) -> Graphs:
     apart: frozenset[str] = frozenset()
     while True:
         run = OnnxRecorder(network, GraphBuilder(kinds), apart)
-        graph = _recorded(network, run)
+        graph = _recorded(network, path, run)
         if run.conflicts <= apart:
             return graph
         apart |= run.conflicts
 
 
-def _recorded(network: Network, run: OnnxRecorder) -> Graphs:
+def _recorded(network: Network, path: Path, run: OnnxRecorder) -> Graphs:
     for operand in network.inputs:
         sizes = run.sizes(operand.dims)
         extra = as_extra(batched=None if sizes[:1] == (BATCH,) else False, dtype=operand.dtype)
         run.bind(operand.name, run.build.node(Kind("input", (), (shape_of(sizes),), extra=extra), ()), sizes)
     for call in network.calls:
         if not run.bound(call.outputs[0]):  # else an earlier call has taken it in
-            _HANDLERS.get(call.operation, as_other)(run, call)
+            with reading(path, call.where):
+                _HANDLERS.get(call.operation, as_other)(run, call)
     for operand in network.outputs:
         value, _ = run.loose(operand)
         run.build.node(Kind("output", (shape_of(run.sizes(operand.dims)),), ()), (value,))

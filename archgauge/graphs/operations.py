@@ -4,6 +4,8 @@ Shapes are (H, W, C) without the batch axis; a tensor of N tokens has H = N, W =
 `archgauge.graphs.layouts` says how the axes of any tensor are read.
 
 In `extra`, a size that grows with the batch is text: "B" is the batch, "8B" eight times as much.
+A layer that runs over several images of one sample (video frames, crops, tiles folded into the batch) has a setting
+"copies": how many. Its channels are those of all images.
 """
 
 import hashlib
@@ -106,10 +108,10 @@ class Kind:
         A product of two activations (attention) counts 0, as in the benchmarks' own counts.
         """
         if self.operation == "conv":
-            (height, width, channels), fan_in = self.outputs[0], self.inputs[0][2] // self.groups
+            (height, width, channels), fan_in = self.outputs[0], self.inputs[0][2] // self.copies // self.groups
             return height * width * channels * fan_in * self.kernel[0] * self.kernel[1]
         if self.operation == "conv_transpose":
-            (height, width, channels), fan_out = self.inputs[0], self.outputs[0][2] // self.groups
+            (height, width, channels), fan_out = self.inputs[0], self.outputs[0][2] // self.copies // self.groups
             return height * width * channels * fan_out * self.kernel[0] * self.kernel[1]
         if self.operation == "linear":
             (height, width, channels), fan_in = self.outputs[0], self.inputs[0][2]
@@ -121,12 +123,13 @@ class Kind:
     @cached_property
     def params(self) -> int:
         """Parameters that the node holds; a computed weight is none. A constant's count where it is trainable."""
-        channels = self.outputs[0][2] if self.outputs else 0
+        channels = self.outputs[0][2] // self.copies if self.outputs else 0
         match self.operation:
             case "conv" | "conv_transpose" | "linear" if len(self.inputs) > 1:
                 return 0
             case "conv" | "conv_transpose":
-                weight = channels * (self.inputs[0][2] // self.groups) * self.kernel[0] * self.kernel[1]
+                fan_in = self.inputs[0][2] // self.copies // self.groups
+                weight = channels * fan_in * self.kernel[0] * self.kernel[1]
                 return weight + channels * self.bias
             case "linear":
                 return channels * self.inputs[0][2] + channels * self.bias
@@ -142,6 +145,22 @@ class Kind:
                 height, width, _ = self.outputs[0]
                 return height * width * channels * self.settings["trainable"]
         return 0
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each channel of a convolution has a filter of its own."""
+        return self.operation == "conv" and self.groups == self.inputs[0][2] // self.copies > 1
+
+    @property
+    def copies(self) -> int:
+        """How often a layer runs side by side in one sample: its channels are split into so many equal parts."""
+        return self.settings.get("copies", 1) if self.extra else 1
+
+    @property
+    def layer(self) -> tuple:
+        """What nodes that share a layer have in common: all but their shapes and how often the layer runs."""
+        extra = self.extra if self.copies == 1 else as_extra(**{**self.settings, "copies": None})
+        return self.operation, self.kernel, self.stride, self.padding, self.dilation, self.groups, extra
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -116,14 +116,13 @@ def _classes_of(kinds: Sequence[Kind]) -> np.ndarray:
     """(K, C) float64, 1 where a kind belongs to a class of `CLASSES`."""
     rows = np.zeros((len(kinds), len(CLASSES)))
     for row, kind in zip(rows, kinds, strict=True):
-        depthwise = kind.operation == "conv" and kind.groups == kind.inputs[0][2] > 1
         wide = max(kind.kernel) > 1
         pool = kind.operation in ("max_pool", "avg_pool")
         weighted = kind.operation in WEIGHTED
         row[:] = (
-            weighted and wide and not depthwise,
+            weighted and wide and not kind.depthwise,
             weighted and not wide,
-            depthwise,
+            kind.depthwise,
             weighted,
             pool,
             weighted or pool,

@@ -161,8 +161,8 @@ def _layer(kind: Kind) -> nn.Module | None:
     """The layer that holds a node's state or settings, or None."""
     if kind.operation in ("conv", "conv_transpose", "linear") and len(kind.inputs) > 1:
         return None
-    after = kind.outputs[0][2] if kind.outputs else 0
-    before = kind.inputs[0][2] if kind.inputs else 0
+    after = kind.outputs[0][2] // kind.copies if kind.outputs else 0
+    before = kind.inputs[0][2] // kind.copies if kind.inputs else 0
     settings = kind.settings
     eps = settings.get("eps", NORM_EPS)
     match kind.operation:
@@ -216,8 +216,7 @@ def _run(kind: Kind, taken: list[Tensor], example: Tensor) -> Tensor:
         case "shift":
             return taken[0] + settings["by"]
         case "constant":
-            floating = example.dtype if example.is_floating_point() else torch.float32
-            dtype = getattr(torch, settings["dtype"]) if "dtype" in settings else floating
+            dtype = getattr(torch, settings["dtype"]) if "dtype" in settings else _floating(example)
             return torch.tensor(settings["values"], dtype=dtype, device="cpu").to(example.device)
         case "matmul":
             return torch.matmul(*taken)
@@ -247,10 +246,16 @@ def _run(kind: Kind, taken: list[Tensor], example: Tensor) -> Tensor:
         case "zero" if taken:
             return torch.zeros_like(taken[0])
         case "zero":
-            return example.new_zeros(len(example), *default_sizes(kind.outputs[0]))
+            sizes = (len(example), *default_sizes(kind.outputs[0]))
+            return example.new_zeros(sizes, dtype=_floating(example))
         case "conv" | "conv_transpose" | "linear":
             return _computed(kind, _fitted(taken[0], kind), *taken[1:])
     return _ACTIVATIONS[kind.operation](taken[0])
+
+
+def _floating(example: Tensor) -> torch.dtype:
+    """The type of what the pass makes up: the input's, unless that holds numbers of words."""
+    return example.dtype if example.is_floating_point() else torch.float32
 
 
 def _computed(kind: Kind, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -266,7 +271,9 @@ def _computed(kind: Kind, x: Tensor, weight: Tensor, bias: Tensor | None = None)
 def _fitted(x: Tensor, kind: Kind) -> Tensor:
     """A vector as the image of one pixel that a convolution reads, and the other way round for a linear layer."""
     if kind.operation == "linear":
-        return x.flatten(1) if x.dim() == 4 and kind.inputs[0][:2] == (1, 1) else x
+        return (
+            x.flatten(1) if x.dim() == 4 and kind.inputs[0] == (*x.shape[2:], x.shape[1]) == (1, 1, x.shape[1]) else x
+        )
     return _image(x) if kind.operation in ("conv", "conv_transpose", "max_pool", "avg_pool") else x
 
 

@@ -40,6 +40,7 @@ class Recorder:
         self.conflicts: set[str] = set()  # what should have been named in `apart`
         self._builder = GraphBuilder(kinds)
         self._bound: dict[int, tuple[Value, Sizes]] = {}
+        self._reshapes: dict[tuple[Value, Sizes], int] = {}  # one view that is taken twice is one node
         self._alive: list[Any] = []  # ids stay unique only while their tensors live
         self._transposed: dict[int, Tensor] = {}
         self._same: dict[int, Tensor] = {}
@@ -74,7 +75,8 @@ class Recorder:
         """A meta tensor in the place of a real one that the pass made up or that the model holds."""
         found = self._stand_in.get(id(tensor))
         if found is None:
-            found = self._stand_in[id(tensor)] = torch.empty_like(tensor, device="meta")
+            with torch.inference_mode(tensor.is_inference()):
+                found = self._stand_in[id(tensor)] = torch.empty_like(tensor, device="meta")
             self._alive.append(tensor)
             if id(tensor) in self._bound:
                 self._bound[id(found)] = self._bound[id(tensor)]
@@ -150,8 +152,9 @@ class Recorder:
         names = {part: self._name[id(tensor)] for part, tensor in held.items() if id(tensor) in self._name}
         if len(names) < len(held) or not self._apart.isdisjoint(names.values()):
             return None
-        attributes = (kind.operation, kind.kernel, kind.stride, kind.padding, kind.dilation, kind.groups, kind.extra)
-        weight_id = self._own_state(names, (attributes, *names.items())) if names else -1
+        if kind.params != sum(tensor.numel() for part, tensor in held.items() if part in ("weight", "bias")):
+            return None  # a bias of one number for all channels
+        weight_id = self._own_state(names, (kind.layer, *names.items())) if names else -1
         return self.node(kind, values, weight_id)
 
     def is_fixed(self, tensor: Tensor) -> bool:
@@ -163,6 +166,11 @@ class Recorder:
         """The number that a buffer of the model holds; None for another tensor, or when the model has no weights."""
         real = self._buffers.get(self._name.get(id(tensor), ""))
         return None if real is None or real.is_meta else real.item()
+
+    def places(self, truths: Tensor) -> tuple[Tensor, ...]:
+        """Where a tensor of truth values is true, one tensor an axis; the tensor itself when its values are unknown."""
+        real = self._buffers.get(self._name.get(id(truths), ""), truths)
+        return (truths,) if real.is_meta else tuple(real.cpu().nonzero().unbind(1))
 
     def shape(self, value: Value) -> Shape:
         """The (H, W, C) of a value."""
@@ -201,8 +209,11 @@ class Recorder:
         return graph, state
 
     def _reshaped(self, value: Value, before: Sizes, after: Sizes) -> Value:
-        extra = as_extra(sizes=[counted(size) for size in after])
-        return self.node(Kind("reshape", (shape_of(before),), (shape_of(after),), extra=extra), [value])
+        if (value, after) not in self._reshapes:
+            extra = as_extra(sizes=[counted(size) for size in after])
+            kind = Kind("reshape", (shape_of(before),), (shape_of(after),), extra=extra)
+            self._reshapes[value, after] = self.node(kind, [value])
+        return self._reshapes[value, after]
 
     def _turned(self, original: Tensor, tensor: Tensor) -> Value:
         shapes = (shape_of(original.shape),), (shape_of(tensor.shape),)

@@ -5,6 +5,7 @@ followed as it runs. Small tensors that the pass makes up itself (positions, mas
 may depend on them, and on a buffer of one number.
 """
 
+import gc
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,11 @@ COMPUTED = 2**20  # elements up to which a tensor that the pass makes up is comp
 def trace(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> Graphs:
     """The computation graph of a model's forward pass in evaluation mode.
 
+    A graph does not hold between which types of floating point a model casts, also by `torch.autocast`: the realised
+    network computes in the types of its inputs and weights. A number that the model computes from the size of the
+    batch must be a multiple of it to come back right: one or two more or less and the half are refused, but others
+    (a root, a reciprocal) cannot be told from a constant.
+
     Args:
         inputs: what the model is called with, batch axis first; only types and the shape of one sample are used. An
             input whose first axis is not as long as the first input's has no batch axis.
@@ -46,7 +52,7 @@ def trace(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> 
 
     Raises:
         GraphError: when the model is no plain module or an input no tensor, when the model does not run on these
-            inputs, or its path depends on their values.
+            inputs, its path depends on their values, or a number in it on the size of the batch in another way.
     """
     return trace_with_state(model, *inputs, kinds=kinds)[0]
 
@@ -54,7 +60,11 @@ def trace(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> 
 def trace_with_state(model: nn.Module, *inputs: Tensor, kinds: KindTable | None = None) -> tuple[Graphs, State]:
     """As `trace`, and where the realised network holds what the model's state does (for `realise.load_weights`)."""
     _check(model, inputs)
-    kinds = KindTable() if kinds is None else kinds
+    with _uncollected():
+        return _traced(model, inputs, KindTable() if kinds is None else kinds)
+
+
+def _traced(model: nn.Module, inputs: tuple[Tensor, ...], kinds: KindTable) -> tuple[Graphs, State]:
     apart: frozenset[str] = frozenset()
     functional = False
     with _undisturbed(model):
@@ -176,6 +186,8 @@ class _Watch(TorchDispatchMode):
             raise RuntimeError(f"more than {LONGEST_PASS:,} operations, as of a loop over the samples of a batch")
         if func is torch.ops.aten._local_scalar_dense.default and self.recorder.number(args[0]) is not None:
             return self.recorder.number(args[0])
+        if traits.picks:
+            args = (args[0], self._by_places(args[1]), *args[2:])
         args, kwargs = self._placed(args, kwargs)
         if self._viewed and not self.functional and self._reaches_views([args[place] for place in traits.writes]):
             raise _ViewChanged
@@ -184,6 +196,12 @@ class _Watch(TorchDispatchMode):
             self._viewed.update(map(_memory, tensors(result)))
         (traits.handler or call)(self.recorder, func, result, args, kwargs)
         return result
+
+    def _by_places(self, indices: list) -> list:
+        """An index with places for the truth values that are known."""
+        masks = [isinstance(each, Tensor) and each.dtype == torch.bool for each in indices]
+        parts = [self.recorder.places(each) if mask else (each,) for each, mask in zip(indices, masks, strict=True)]
+        return [place for part in parts for place in part]
 
     def _reaches_views(self, written: list) -> bool:
         return any(_memory(tensor) in self._viewed for tensor in tensors(written))
@@ -215,6 +233,7 @@ class _ValuesKept(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+_PICKING = frozenset((torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_))
 _INDEXING = frozenset((Tensor.__getitem__, Tensor.__setitem__))
 _WRITING = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
 
@@ -232,24 +251,26 @@ def _listed(numbers: Any) -> Tensor:
 
 
 class _Traits:
-    """Of an operation: which arguments it writes to, whether it gives a view, whether it decomposes, who handles it."""
+    """Of an operation: who handles it, which arguments it writes to, whether it picks, gives a view, or decomposes."""
 
     def __init__(self, func: Any):
         self.handler = HANDLERS.get(func.overloadpacket)
         arguments, returns = func._schema.arguments, func._schema.returns
         aliases = [argument.alias_info for argument in arguments]
-        self.writes = [place for place, alias in enumerate(aliases) if alias is not None and alias.is_write]
-        self.view = not self.writes and any(result.alias_info is not None for result in returns)
+        changes = func.overloadpacket is not torch.ops.aten.detach_  # no values: `torch.tensor` ends with it
+        self.writes = [place for place, alias in enumerate(aliases) if alias is not None and alias.is_write and changes]
+        self.view = changes and not self.writes and any(result.alias_info is not None for result in returns)
+        self.picks = func.overloadpacket in _PICKING
         self.composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
 
 
-_known_traits: dict[Any, _Traits] = {}
+_known_traits: dict[int, _Traits] = {}  # by id: operations last, and their hash is slow
 
 
 def _traits(func: Any) -> _Traits:
-    found = _known_traits.get(func)
+    found = _known_traits.get(id(func))
     if found is None:
-        found = _known_traits[func] = _Traits(func)
+        found = _known_traits[id(func)] = _Traits(func)
     return found
 
 
@@ -310,7 +331,23 @@ def _failure(model: nn.Module, inputs: tuple[Tensor, ...], watch: _Watch, error:
 def _in_own_sizes(message: str, inputs: tuple[Tensor, ...]) -> str:
     """A message with the sizes of the given inputs in place of those of the batch that is traced."""
     batch = inputs[0].shape[0] if inputs and inputs[0].dim() else 1
-    return re.sub(r"\d{7,}", lambda found: str(resolved(counted(int(found[0])), batch)), message)
+    return re.sub(r"\d{7,}", lambda found: str(_in_own_size(int(found[0]), batch)), message)
+
+
+def _in_own_size(size: int, batch: int) -> int:
+    return size if size % BATCH else resolved(counted(size), batch)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """The garbage collector rests: a pass makes thousands of objects and hardly a cycle, and drops them at its end."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextmanager

@@ -20,6 +20,7 @@ HANDLERS: dict[Any, Handler] = {
     aten.linear: layers.linear,
     **dict.fromkeys((aten.addmm, aten.baddbmm), layers.addmm),
     aten.embedding: layers.embedding,
+    aten._embedding_bag_forward_only: layers.embedding_bag,
     aten.batch_norm: layers.batch_norm,
     aten.native_batch_norm: layers.batch_norm,
     aten._native_batch_norm_legit_no_training: layers.batch_norm,
