@@ -189,7 +189,7 @@ def test_a_training_size_larger_than_the_family(tmp_path, inputs):
 def test_an_empty_split(tmp_path, inputs):
     """A threshold that no label reaches leaves nobody to learn from."""
     tables = {name: inputs / f"{name}/nb201.parquet" for name in ("architectures", "labels")}
-    settings = {"label": LABEL, "minimum_label": 100.5, "splits": 2, "seed": 0, "family": "nb201"}
+    settings = {"label": LABEL, "minimum_label": 100.5, "splits": 2, "seed": 0, "family": "nb201", "only": None}
     error = refused("split", TableError, **tables, graphs=[], splits=tmp_path / "out", settings=settings)
     assert error.expected == "a split that is not empty"
 

@@ -23,7 +23,8 @@ from archgauge.config import (
     split_modules,
     split_settings,
 )
-from archgauge.config_check import PLUGINS, SCHEMA, check
+from archgauge.config_check import PLUGINS, check
+from archgauge.config_values import SCHEMA
 from archgauge.errors import ConfigError
 from archgauge.fingerprint import choices
 from archgauge.search_config import judge_settings, search_settings

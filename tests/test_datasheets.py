@@ -130,7 +130,7 @@ def test_splitting_keeps_the_groups_of_a_family_together(tmp_path):
     write_table(tmp_path / "archs", architectures("zoo", ids, ids), ARCHITECTURES)
     values = {name: float(row) for row, name in enumerate(ids)}
     write_table(tmp_path / "labels", labels_of({"x": values}), LABELS)
-    settings = {"family": "zoo", "label": "x", "minimum_label": 1.0, "splits": 3, "seed": 0}
+    settings = {"family": "zoo", "label": "x", "minimum_label": 1.0, "splits": 3, "seed": 0, "only": None}
     paths = {"architectures": tmp_path / "archs", "labels": tmp_path / "labels", "splits": tmp_path / "splits"}
     script("split")(**paths, graphs=[tmp_path / "graphs"], settings=settings)
     splits = read_table(tmp_path / "splits", SPLITS)

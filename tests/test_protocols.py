@@ -132,7 +132,7 @@ def judged(folder: Path, module, specs: list[str], unlabelled: set[int]) -> tupl
         main(**{name: paths[name] for name in [*inputs, output]}, **keywords)
 
     common = {"family": module.FAMILY, "label": "x"}
-    drawn = {**common, "minimum_label": None, "splits": 1, "seed": 0}
+    drawn = {**common, "minimum_label": None, "splits": 1, "seed": 0, "only": None}
     run("split", ["architectures", "labels"], "splits", graphs=[], settings=drawn)
     asked = {"predictor": "params", "module": "params", "keywords": {}, "source": None, "runs": [[3, 1]]}
     tables = ["architectures", "graphs", "kinds"]
