@@ -26,7 +26,7 @@ BEST_MS = {"cells": 5.9, "graphs": 66.0}
 `VERTICES` nodes, PyG's GraphConv for `BATCH` graphs of some `NODES`. DGL took 8.3 and 69."""
 SLOWER = 1.5
 """A step may take so many times the best one."""
-SCORED, LABELS, BATCH, CLUSTERS = 1_500, 50, 5, 16
+SCORED, LABELS, TUNED_BATCH, CLUSTERS = 1_500, 50, 5, 16
 EPOCHS, MEASURED_EPOCHS = 100, 5
 
 
@@ -111,10 +111,10 @@ def predictors(machine: Machine, store: GraphStore, rng: np.random.Generator) ->
     floor += 2 * weights * SCORED / machine.flops_per_s
     yield Line(f"{SCORED:,} unseen graphs scored", scoring_s, "s", floor, 1, f"{SCORED / scoring_s:,.0f} graphs/s")
 
-    tune = partial(predictor.fine_tune, epochs=MEASURED_EPOCHS, learning_rate=2e-4, batch_size=BATCH, seed=0)
+    tune = partial(predictor.fine_tune, epochs=MEASURED_EPOCHS, learning_rate=2e-4, batch_size=TUNED_BATCH, seed=0)
     tuning_s = timed(lambda: tune(known.take(slice(LABELS)), accuracy_pct[:LABELS]), 1) * EPOCHS / MEASURED_EPOCHS
     # Floor: Adam reads a weight, its gradient and two moments in each step, and writes all but the gradient.
-    floor = 7 * 4 * weights * EPOCHS * LABELS / BATCH / machine.bytes_per_s
+    floor = 7 * 4 * weights * EPOCHS * LABELS / TUNED_BATCH / machine.bytes_per_s
     note = f"{weights / 1e6:.1f} M weights, {EPOCHS} epochs extrapolated from {MEASURED_EPOCHS}"
     yield Line(f"fine-tuning with {LABELS} labels", tuning_s, "s", floor, 10, note)
 

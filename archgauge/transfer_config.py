@@ -31,9 +31,12 @@ def transfer_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]
     single = [name for name, one in experiments.items() if one["protocol"] == "source"]
     sources = {name: one["predictors"] for name, one in experiments.items() if one["protocol"] in SOURCES}
     for name, experiment in experiments.items():
+        yield from ((f"experiments.{name}.sources", one, single) for one in experiment.get("sources", []))
+    for name, experiment in experiments.items():
         where, chosen = f"experiments.{name}", experiment["predictors"]
         if experiment["protocol"] == "transfer":
-            yield f"{where}.source", experiment["source"], sources
+            unseen = [name for name in sources if experiment["family"] not in families_of(config, name)]
+            yield f"{where}.source", experiment["source"], unseen
             trained = sources[experiment["source"]]
             yield from ((f"{where}.predictors", one, trained) for one in chosen if "fine_tuning" in predictors[one])
             known = [one for one in trained if one in chosen]
@@ -41,7 +44,6 @@ def transfer_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]
                 yield from ((f"predictors.{one}.members", each, known) for each in predictors[one].get("members", []))
         else:
             yield from ((f"{where}.predictors", one, modules) for one in chosen)
-            yield from ((f"{where}.sources", one, single) for one in experiment.get("sources", []))
     for name, table in config["transfer_tables"].items():
         yield from _table_choices(f"transfer_tables.{name}", table, config)
 

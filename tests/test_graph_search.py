@@ -220,7 +220,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-KEYWORDS = {"flops_transform": True, "epochs": 3, "learning_rate": 1e-3}
+KEYWORDS = {"flops_transform": "centred", "epochs": 3, "learning_rate": 1e-3}
 
 
 def tables(folder: Path) -> dict[str, Path]:
