@@ -12,7 +12,7 @@ import torch
 from archgauge.clustering import fit_clusters, save_clusters
 from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
 from archgauge.errors import PredictorError, TableError
-from archgauge.evaluation.mutations import accuracies, improved, read_network, start_spec
+from archgauge.evaluation.mutations import accuracies, compared, improved, mutants, read_network, start_spec
 from archgauge.evaluation.source_models import save_model
 from archgauge.evaluation.splits import few_label_split, source_split
 from archgauge.evaluation.transfer import train_source
@@ -220,7 +220,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-KEYWORDS = {"flops_transform": True, "epochs": 3, "learning_rate": 1e-3}
+KEYWORDS = {"flops_transform": "centred", "epochs": 3, "learning_rate": 1e-3}
 
 
 def tables(folder: Path) -> dict[str, Path]:
@@ -305,12 +305,26 @@ def test_the_rule_writes_candidates_and_the_networks_that_are_compared(folder, t
     assert rows[networks[2][0]]["macs"] <= found_row["macs"] <= rows[best]["macs"]
     assert found_row["predicted"] >= rows[best]["predicted"]
     assert improved(table) == sum(
-        row["predicted"] > rows[best]["predicted"] and row["macs"] < rows[best]["macs"] for row in rows.values()
+        row["predicted"] > rows[best]["predicted"] and row["macs"] < rows[best]["macs"]
+        for row in rows.values()
+        if row["iteration"] is not None
     )
+    assert set(mutants(table)["arch_id"].to_pylist()) == {row["arch_id"] for row in rows.values() if row["parent"]}
     again, *_ = searched(folder, tmp_path)
     assert again.equals(table)
     with pytest.raises(TableError, match=r"the networks that a search compares .* expected at least 4, got 3"):
         read_network(graphs, kinds, 3)
+
+
+def test_a_start_that_nothing_beats_is_no_new_network():
+    start = network()
+    alone = improve(start, lambda graphs: -many_nodes(graphs), np.random.default_rng(0), **SETTINGS)
+    alone = replace(alone, predicted=np.where(alone.iteration == 0, 1.0, 0.0))
+    (graphs, names), table = compared("a/start", alone, many_nodes, np.random.default_rng(0), {"family": "a"})
+    assert names == ["a/start"] * 3
+    assert len(set(canonical_hash(graphs))) == 1
+    assert len(table) == len(alone.graphs)
+    assert table["iteration"].null_count == improved(table) == 0
 
 
 def test_fine_tuning_changes_the_guide_and_a_given_start_is_taken(folder, tmp_path):
