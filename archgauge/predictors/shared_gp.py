@@ -40,6 +40,9 @@ class Predictor:
         correction: the kernel of g; "linear" extrapolates, "none" leaves m alone.
         without: prefixes of the columns that g does not see.
         seed: unused, the fit is deterministic.
+
+    Raises:
+        PredictorError: when a cost is no column, or a prefix begins none.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"composition"})
@@ -53,6 +56,10 @@ class Predictor:
         without: Sequence[str] = (),
         seed: int,
     ):
+        _check("costs", [name for name in costs if name not in COMPOSITION_AND_DEPTHS])
+        _check(
+            "without", [prefix for prefix in without if not any(n.startswith(prefix) for n in COMPOSITION_AND_DEPTHS)]
+        )
         self.costs = costs
         self.correction = correction
         self.without = without
@@ -62,8 +69,7 @@ class Predictor:
         """Fit on n labelled architectures of several families, labels (n,) in percent.
 
         Raises:
-            PredictorError: without compositions, with fewer than 2 labels, one that is not finite, or a cost that is
-                no column.
+            PredictorError: without compositions, with fewer than 2 labels, or one that is not finite.
         """
         labels = training_labels(population, accuracy_pct, "shared_gp", at_least=2)
         rows = column(population, "composition", "shared_gp").astype(np.float64)
@@ -94,15 +100,6 @@ class Predictor:
 
     def _slopes(self, within: np.ndarray) -> np.ndarray:
         """(F,) of the costs, 1 over their number and their spread within families; (F,) `within`."""
-        unknown = [name for name in self.costs if name not in COMPOSITION_AND_DEPTHS]
-        if unknown:
-            raise PredictorError(
-                "the costs of a predictor",
-                where="shared_gp",
-                expected=f"names of COMPOSITION_AND_DEPTHS: {', '.join(COMPOSITION_AND_DEPTHS)}",
-                got=unknown[0],
-                remedy="Correct the name in config.yaml.",
-            )
         slopes = np.zeros(len(within))
         for name in self.costs:
             place = COMPOSITION_AND_DEPTHS.index(name)
@@ -121,6 +118,17 @@ class Predictor:
         squared = (rows**2).sum(axis=1)[:, None] + (self.rows_**2).sum(axis=1) - 2 * products
         scaled = np.sqrt(3 * np.maximum(squared, 0)) / LENGTH_SCALE
         return AMPLITUDE * (1 + scaled) * np.exp(-scaled)
+
+
+def _check(setting: str, unknown: Sequence[str]) -> None:
+    if unknown:
+        raise PredictorError(
+            "the columns that a predictor names",
+            where=f"shared_gp, {setting}",
+            expected=f"names of COMPOSITION_AND_DEPTHS, or their beginnings: {', '.join(COMPOSITION_AND_DEPTHS)}",
+            got=unknown[0],
+            remedy="Correct the name in config.yaml.",
+        )
 
 
 def _normal_scores(labels: np.ndarray, family: np.ndarray) -> np.ndarray:
