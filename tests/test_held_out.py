@@ -163,6 +163,45 @@ def test_a_draw_depends_on_its_number_and_its_family_alone():
     np.testing.assert_array_equal(fewer["predicted"].to_numpy(), by_draw[0])
 
 
+def test_predictions_follow_a_truth_that_families_share():
+    """Labels that stand beside other rows than their own teach nothing."""
+    make = {"linear": lambda seed: shared_gp.Predictor(costs=[], correction="linear", seed=seed)}
+    target, truth = family("c", 100, 3)
+    table = hold_out(make, {}, {name: family(name, 60, seed) for seed, name in enumerate("ab")}, target, **DRAWS)
+    for _, draw in table.to_pandas().groupby("split"):
+        assert spearmanr(draw.set_index("arch_id")["predicted"].loc[target.arch_id], truth).statistic > 0.5
+
+
+class Notes:
+    """Keeps what it was to learn from, by family."""
+
+    def __init__(self):
+        self.learnt: list[dict[str, list[str]]] = []
+
+    def __call__(self, seed: int):
+        return self
+
+    def fit(self, population: Population, accuracy_pct: np.ndarray):
+        names = np.unique(population.family)
+        self.learnt.append({name: population.arch_id[population.family == name].tolist() for name in names})
+        return self
+
+    def predict(self, population: Population) -> np.ndarray:
+        return np.zeros(len(population))
+
+
+def test_a_family_is_drawn_from_alike_whoever_else_is_there():
+    known = {name: family(name, n, seed) for seed, (name, n) in enumerate({"a": 50, "b": 40, "c": 45}.items())}
+    target, _ = family("d", 9, 4)
+    learnt = {}
+    for company in ("abc", "b", "cb", "bca"):
+        notes = Notes()
+        hold_out({"notes": notes}, {}, {name: known[name] for name in company}, target, **DRAWS)
+        learnt[company] = [draw["b"] for draw in notes.learnt]
+    assert [len(draw) for draw in learnt["b"]] == [30] * 3
+    assert learnt["abc"] == learnt["b"] == learnt["cb"] == learnt["bca"]
+
+
 def labels_of(population: Population, values: np.ndarray) -> pa.Table:
     n = len(values)
     return pa.table({"arch_id": population.arch_id, "label": ["x"] * n, "value": values, "unit": ["percent"] * n}).cast(
