@@ -15,6 +15,7 @@ from archgauge.evaluation.published import published
 from archgauge.fingerprint import PACKAGE_ROOT, choices
 from archgauge.graph_search_config import mutation_choices
 from archgauge.held_out_config import held_out_choices
+from archgauge.predictors.shared_gp_columns import check_columns
 from archgauge.proxy_config import PAPERS
 from archgauge.search.evolution_settings import check_settings
 from archgauge.search_config import ON_DEMAND
@@ -174,7 +175,11 @@ def _check_predictors(config: Config) -> None:
             clustered = config["clusterings"][predictor["clustering"]]["encoder"]
             check_choice(f"{where}.encoder", predictor["encoder"], [clustered])
         signature = keywords(f"archgauge.predictors.{predictor['module']}", "Predictor")
-        check_keywords(f"{where}.settings", {**predictor.get("settings", {}), "seed": 0}, signature)
+        settings = predictor.get("settings", {})
+        check_keywords(f"{where}.settings", {**settings, "seed": 0}, signature)
+        if predictor["module"] == "shared_gp":
+            columns = {key: settings[key] for key in ("costs", "without") if key in settings}
+            check_columns(ConfigError, f"{where}.settings", **columns)
 
 
 def _check_needs(where: str, predictor: Config) -> None:

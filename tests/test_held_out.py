@@ -140,8 +140,10 @@ def test_dead_graphs_are_not_learnt_from():
 
 @pytest.mark.parametrize("wrong", [{"costs": ["log_macs", "latency"]}, {"without": ["log_depth", "latency"]}])
 def test_a_column_that_there_is_not_is_named(wrong):
-    with pytest.raises(PredictorError, match=rf"shared_gp, {next(iter(wrong))}: .*log_macs.* got latency"):
+    with pytest.raises(PredictorError, match=r"at shared_gp: .*log_macs.* got latency"):
         shared_gp.Predictor(**wrong, seed=0)
+    with pytest.raises(ConfigError, match=r"at predictors.shared.settings: .*log_macs.* got latency"):
+        check(changed("predictors.shared.settings", wrong))
 
 
 MAKE = {"shared": lambda seed: shared_gp.Predictor(seed=seed)}

@@ -12,6 +12,7 @@ from archgauge.graphs.composition import COMPOSITION_AND_DEPTHS
 from archgauge.predictors._standardiser import Standardiser
 from archgauge.predictors.matern_gp import CHUNK
 from archgauge.predictors.population import Population, column, training_labels
+from archgauge.predictors.shared_gp_columns import check_columns
 
 LENGTH_SCALE, AMPLITUDE, NOISE = 2.0, 1.0, 0.3
 """Of the correction: in spreads of all source rows together, and as variances of standard normal targets."""
@@ -56,10 +57,7 @@ class Predictor:
         without: Sequence[str] = (),
         seed: int,
     ):
-        _check("costs", [name for name in costs if name not in COMPOSITION_AND_DEPTHS])
-        _check(
-            "without", [prefix for prefix in without if not any(n.startswith(prefix) for n in COMPOSITION_AND_DEPTHS)]
-        )
+        check_columns(PredictorError, "shared_gp", costs=costs, without=without)
         self.costs = costs
         self.correction = correction
         self.without = without
@@ -118,17 +116,6 @@ class Predictor:
         squared = (rows**2).sum(axis=1)[:, None] + (self.rows_**2).sum(axis=1) - 2 * products
         scaled = np.sqrt(3 * np.maximum(squared, 0)) / LENGTH_SCALE
         return AMPLITUDE * (1 + scaled) * np.exp(-scaled)
-
-
-def _check(setting: str, unknown: Sequence[str]) -> None:
-    if unknown:
-        raise PredictorError(
-            "the columns that a predictor names",
-            where=f"shared_gp, {setting}",
-            expected=f"names of COMPOSITION_AND_DEPTHS, or their beginnings: {', '.join(COMPOSITION_AND_DEPTHS)}",
-            got=unknown[0],
-            remedy="Correct the name in config.yaml.",
-        )
 
 
 def _normal_scores(labels: np.ndarray, family: np.ndarray) -> np.ndarray:
