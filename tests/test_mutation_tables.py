@@ -136,9 +136,9 @@ def test_a_guide_is_fine_tuned_only_where_labels_are_asked_for():
     assert guide_inputs(config, "nb101")["models"] == guide_inputs(config, "nb201")["models"]
     assert guide_inputs(config, "nb101")["population"] == start_inputs(config, "nb101")["labels"] == []
     assert guide_inputs(config, "nb201")["splits"] == ["results/splits/to_nb201.parquet"]
-    assert "results/memberships/fcm_nb101/nb201.parquet" in guide_inputs(config, "nb201")["population"]
+    assert "results/memberships/fcm_gennape/nb201.parquet" in guide_inputs(config, "nb201")["population"]
     assert start_inputs(config, "nb201")["architectures"] == ["results/architectures/nb201.parquet"]
-    assert guide_inputs(config, "ofa_resnet50")["clusters"] == ["results/clusters/fcm_nb101.npz"]
+    assert guide_inputs(config, "ofa_resnet50")["clusters"] == ["results/clusters/fcm_gennape.npz"]
     assert graph_search_settings(config, "ofa_resnet50")["tables"] == []
     assert graph_search_settings(config, "nb201")["n_train"] == 50
 
