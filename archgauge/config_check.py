@@ -3,6 +3,8 @@
 The Snakefile calls this every time, so it imports nothing heavy.
 """
 
+import re
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -10,10 +12,12 @@ from archgauge.config import Config, sampled, sizes
 from archgauge.config_values import check_choice, check_keywords, check_schema
 from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
-from archgauge.fingerprint import choices
+from archgauge.fingerprint import PACKAGE_ROOT, choices
 from archgauge.graph_search_config import mutation_choices
 from archgauge.held_out_config import held_out_choices
+from archgauge.predictors.shared_gp_columns import check_columns
 from archgauge.proxy_config import PAPERS
+from archgauge.search.evolution_settings import check_settings
 from archgauge.search_config import ON_DEMAND
 from archgauge.signatures import (
     family_keywords,
@@ -83,6 +87,8 @@ def check(config: Config) -> None:
             check_choice(f"papers.{name}.encoder", paper["encoder"], config["encoders"])
     for where, name, known in chain(transfer_choices(config), mutation_choices(config), held_out_choices(config)):
         check_choice(where, name, known)
+    for name, study in config["held_out"].items():
+        _check_held_out(f"held_out.{name}", study, config)
 
 
 def _check_path(where: str, family: str, labels: Config) -> None:
@@ -169,7 +175,11 @@ def _check_predictors(config: Config) -> None:
             clustered = config["clusterings"][predictor["clustering"]]["encoder"]
             check_choice(f"{where}.encoder", predictor["encoder"], [clustered])
         signature = keywords(f"archgauge.predictors.{predictor['module']}", "Predictor")
-        check_keywords(f"{where}.settings", {**predictor.get("settings", {}), "seed": 0}, signature)
+        settings = predictor.get("settings", {})
+        check_keywords(f"{where}.settings", {**settings, "seed": 0}, signature)
+        if predictor["module"] == "shared_gp":
+            columns = {key: settings[key] for key in ("costs", "without") if key in settings}
+            check_columns(ConfigError, f"{where}.settings", **columns)
 
 
 def _check_needs(where: str, predictor: Config) -> None:
@@ -195,14 +205,8 @@ def _check_experiment(where: str, experiment: Config, config: Config) -> None:
         return
     family = experiment["family"]
     check_choice(f"{where}.family", family, config["families"])
-    if "only" in experiment and not has_member(family, experiment["only"]):
-        raise ConfigError(
-            "the architectures of an experiment",
-            where=f"{where}.only",
-            expected=f"a function of archgauge/families/{family}.py",
-            got=repr(experiment["only"]),
-            remedy="Name one that says of a spec whether it counts, or take the key out.",
-        )
+    if "only" in experiment:
+        _check_only(f"{where}.only", family, experiment["only"])
     if experiment["protocol"] == "zero_shot":
         check_choice(f"{where}.source", experiment["source"], config["families"])
     for predictor in experiment["predictors"]:
@@ -216,6 +220,43 @@ def _check_experiment(where: str, experiment: Config, config: Config) -> None:
                 remedy="Give it one of these sizes, or take it out of the experiment.",
             )
     check_choice(f"{where}.headline", experiment["headline"], experiment["predictors"])
+
+
+def _check_only(where: str, family: str, only: str) -> None:
+    if not has_member(family, only):
+        raise ConfigError(
+            "the architectures that count",
+            where=where,
+            expected=f"a function of archgauge/families/{family}.py",
+            got=repr(only),
+            remedy="Name one that says of a spec whether it counts, or take the key out.",
+        )
+
+
+def _check_held_out(where: str, study: Config, config: Config) -> None:
+    for family, only in study.get("only", {}).items():
+        _check_only(f"{where}.only.{family}", family, only)
+    name = where.partition(".")[2]
+    tables = ("tables", "transfer_tables", "search_tables", "searches")
+    taken = [kind for kind in tables if name in config[kind]] + ["rules"] * (name in _rules())
+    _check_name(where, "a study of held-out families", "a rule and a table", taken)
+
+
+def _rules() -> list[str]:
+    """The names of the workflow's rules."""
+    files = [*PACKAGE_ROOT.glob("Snakefile"), *PACKAGE_ROOT.glob("rules/*.smk")]
+    return [name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)]
+
+
+def _check_name(where: str, what: str, called: str, taken: Sequence[str]) -> None:
+    if taken:
+        raise ConfigError(
+            f"the name of {what}",
+            where=where,
+            expected=f"a name of its own: {called} are called by it",
+            got=f"the name of one of the {taken[0]}",
+            remedy="Rename one of the two.",
+        )
 
 
 def _check_table(where: str, table: Config, config: Config) -> None:
@@ -269,7 +310,11 @@ def _check_search(where: str, search: Config, config: Config) -> None:
             check_choice(f"{one}.predictor", strategy["predictor"], config["predictors"])
             _check_guide(f"{one}.predictor", search, config["predictors"][strategy["predictor"]])
         signature = keywords(f"archgauge.search.{strategy['module']}", "search")
-        check_keywords(f"{one}.settings", strategy.get("settings", {}), signature)
+        settings = strategy.get("settings", {})
+        check_keywords(f"{one}.settings", settings, signature)
+        if strategy["module"] == "evolution":
+            numbers = {key: value for key, value in settings.items() if key != "refit"}
+            check_settings(ConfigError, f"{one}.settings", search["queries"], **numbers)
     if search.get("whole") and not has_member(search["family"], "enumerate_specs"):
         raise ConfigError(
             "the space of a search",
@@ -287,14 +332,7 @@ def _check_search(where: str, search: Config, config: Config) -> None:
             remedy="Show fewer queries, or make more.",
         )
     taken = [kind for kind in ("tables", "figures") if where.partition(".")[2] in config[kind]]
-    if taken:
-        raise ConfigError(
-            "the name of a search",
-            where=where,
-            expected="a name of its own: a table and a figure are called by it",
-            got=f"the name of one of the {taken[0]}",
-            remedy="Rename one of the two.",
-        )
+    _check_name(where, "a search", "a table and a figure", taken)
 
 
 def _check_proxies(where: str, chosen: Config, config: Config) -> None:

@@ -79,13 +79,15 @@ def check_choice(where: str, name: Any, known: Iterable[Any]) -> None:
         )
 
 
-_POSITIVE = ("epochs", "batch_size", "epoch_steps", "learning_rate")
+_POSITIVE = ("epochs", "batch_size", "epoch_steps", "learning_rate", "hidden", "width", "layers")
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "int | None": (int, type(None)),
     "float": (int, float),
     "bool": (bool,),
     "str": (str,),
+    "Sequence[int]": (list,),
+    "Sequence[str]": (list,),
 }
 
 
@@ -108,7 +110,8 @@ def check_keywords(where: str, given: Mapping[str, Any], known: Keywords) -> Non
         )
     for name, value in given.items():
         _check_value(f"{where}.{name}", value, known[name][0])
-        if name in _POSITIVE and value is not None and value <= 0:
+        sizes = value if isinstance(value, list) else [value]
+        if name in _POSITIVE and any(size is not None and size <= 0 for size in sizes):
             raise ConfigError(
                 "the range of a setting",
                 where=f"{where}.{name}",
@@ -119,7 +122,10 @@ def check_keywords(where: str, given: Mapping[str, Any], known: Keywords) -> Non
 
 
 def _check_value(where: str, value: Any, annotation: str) -> None:
-    """Compare a value with the annotation of its keyword, where that is a plain type or a list of choices."""
+    """Compare a value with the annotation of its keyword, where that is a plain type, a list of such, or of choices."""
+    if annotation.startswith("Sequence[") and isinstance(value, list):
+        for item in value:
+            _check_value(where, item, annotation.removeprefix("Sequence[").removesuffix("]"))
     if annotation.startswith("Literal["):
         check_choice(where, value, ast.literal_eval(f"[{annotation.removeprefix('Literal[')}"))
     types = _TYPES.get(annotation)

@@ -27,13 +27,19 @@ def mutation_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]
         if {"fine_tuning", "encoder"} <= one.keys() and needs_of(one["module"]) <= _DESCRIBED
     ]
     yield f"papers.{_PAPER}.guide", paper["guide"], guides
+    single = [name for name, settings in experiments.items() if settings["protocol"] == "source"]
+    transfers = [
+        name
+        for name, settings in experiments.items()
+        if settings["protocol"] == "transfer" and settings["source"] in single  # a joint one has scales of its own
+    ]
     for family, one in paper["families"].items():
         where, chosen = f"papers.{_PAPER}.families.{family}", one["guided_by"]
         fitting = [
             name
-            for name, settings in experiments.items()
-            if settings["protocol"] in ("source", "transfer")
-            and (settings["family"] == family or (settings["protocol"] == "source" and one["spec"] is not None))
+            for name in experiments
+            if (name in (*single, *transfers) and experiments[name]["family"] == family)
+            or (name in single and one["spec"] is not None)
         ]
         yield f"{where}.guided_by.experiment", chosen["experiment"], fitting
         settings = experiments[chosen["experiment"]]
@@ -149,7 +155,6 @@ def mutation_table_settings(config: Config) -> dict[str, Any]:
         "title": paper["title"],
         "search": plain(paper["search"]),
         "families": families,
-        "images": bool(cifar10_folder(config)),
     }
 
 

@@ -4,18 +4,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from archgauge.config import Config, has_labels, plain, population_tables, predictor_keywords
+from archgauge.signatures import is_untrained
 
 
 def held_out_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]:
     """(key, name, what there is to choose from) of every name that studies of held-out families refer to."""
-    modules = [name for name, predictor in config["predictors"].items() if "module" in predictor]
+    modules = {name: one["module"] for name, one in config["predictors"].items() if "module" in one}
     for name, study in config["held_out"].items():
         where = f"held_out.{name}"
         yield from ((f"{where}.labels", family, config["families"]) for family in study["labels"])
         yield from ((f"{where}.families", family, study["labels"]) for family in study["families"])
         yield from ((f"{where}.only", family, study["families"]) for family in study.get("only", {}))
-        for key in ("predictors", "untrained"):
-            yield from ((f"{where}.{key}", one, modules) for one in study[key])
+        yield from ((f"{where}.predictors", one, modules) for one in study["predictors"])
+        apart = [one for one, module in modules.items() if is_untrained(module) and one not in study["predictors"]]
+        yield from ((f"{where}.untrained", one, apart) for one in study["untrained"])
         yield f"{where}.headline", study["headline"], study["predictors"]
 
 

@@ -31,6 +31,13 @@ def predicts_percent(module: str) -> bool:
     return bool(ast.literal_eval(_stated(module, "predicts_percent")))
 
 
+@cache
+def is_untrained(module: str) -> bool:
+    """Whether a predictor's module learns nothing: then it states `Predictor.untrained`."""
+    node = _member(f"archgauge.predictors.{module}", "Predictor")
+    return any(isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == "untrained" for item in node.body)
+
+
 def _stated(module: str, name: str) -> ast.expr:
     """The value of an annotated attribute of a module's class `Predictor`."""
     node = _member(f"archgauge.predictors.{module}", "Predictor")

@@ -28,7 +28,7 @@ from archgauge.config_values import SCHEMA
 from archgauge.errors import ConfigError
 from archgauge.fingerprint import choices
 from archgauge.search_config import judge_settings, search_settings
-from archgauge.signatures import fields, keywords, needs_of
+from archgauge.signatures import fields, is_untrained, keywords, needs_of
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -109,6 +109,16 @@ def test_the_shipped_configurations_are_valid():
             "cl_mlp.settings.batch_size: expected more than 0",
         ),
         ("predictors.cl_mlp.settings", {"epoch_steps": 0}, "cl_mlp.settings.epoch_steps: expected more than 0"),
+        (
+            "predictors.cl_mlp.settings",
+            {"hidden": [200, -1]},
+            r"cl_mlp.settings.hidden: .* more than 0, got \[200, -1\]",
+        ),
+        ("predictors.cl_mlp.settings", {"hidden": [200, "wide"]}, "cl_mlp.settings.hidden: expected int, got 'wide'"),
+        ("predictors.cl_mlp.settings", {"hidden": 200}, r"cl_mlp.settings.hidden: expected Sequence\[int\], got 200"),
+        ("predictors.transferable_gnn.settings", {"width": 0}, "gnn.settings.width: expected more than 0"),
+        ("predictors.transferable_gnn.settings", {"layers": 0}, "gnn.settings.layers: expected more than 0"),
+        ("experiments.nb201_nb301.sources", ["nb201_labels"], "nb201_nb301.sources: expected minItems 2"),
         ("predictors.cl_mlp.settings", {"epoch_steps": "all"}, r"cl_mlp.settings.epoch_steps: expected int \| None"),
         (
             "predictors.cl_mlp.n_train",
@@ -238,6 +248,13 @@ def test_tables_of_a_predictor_follow_from_its_needs():
     assert set(population_tables(config, "macs", "nb201")) == base
     assert set(population_tables(config, "new", "nb201")) == base | {"embeddings", "memberships"}
     assert population_tables(config, "paths", "nb201")["structures"] == "results/structures/nb201.parquet"
+
+
+@pytest.mark.parametrize("module", choices(*PLUGINS["predictor"]))
+def test_modules_that_learn_nothing_say_so(module):
+    predictor = import_module(f"archgauge.predictors.{module}").Predictor
+    assert is_untrained(module) == getattr(predictor, "untrained", False)
+    assert is_untrained(module) == ("learns nothing" in predictor.__doc__)
 
 
 @pytest.mark.parametrize("module", choices(*PLUGINS["predictor"]))

@@ -12,10 +12,19 @@ import torch
 from archgauge.clustering import fit_clusters, save_clusters
 from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
 from archgauge.errors import PredictorError, TableError
-from archgauge.evaluation.mutations import accuracies, improved, read_network, start_spec
-from archgauge.evaluation.source_models import save_model
+from archgauge.evaluation.labels import label_values
+from archgauge.evaluation.mutations import (
+    accuracies,
+    compared,
+    fitted_guide,
+    improved,
+    mutants,
+    read_network,
+    start_spec,
+)
+from archgauge.evaluation.source_models import load_model, save_model, transferred
 from archgauge.evaluation.splits import few_label_split, source_split
-from archgauge.evaluation.transfer import train_source
+from archgauge.evaluation.transfer import train_source, transfer
 from archgauge.families import nb201
 from archgauge.families._common import architectures
 from archgauge.graphs import cost
@@ -305,12 +314,26 @@ def test_the_rule_writes_candidates_and_the_networks_that_are_compared(folder, t
     assert rows[networks[2][0]]["macs"] <= found_row["macs"] <= rows[best]["macs"]
     assert found_row["predicted"] >= rows[best]["predicted"]
     assert improved(table) == sum(
-        row["predicted"] > rows[best]["predicted"] and row["macs"] < rows[best]["macs"] for row in rows.values()
+        row["predicted"] > rows[best]["predicted"] and row["macs"] < rows[best]["macs"]
+        for row in rows.values()
+        if row["iteration"] is not None
     )
+    assert set(mutants(table)["arch_id"].to_pylist()) == {row["arch_id"] for row in rows.values() if row["parent"]}
     again, *_ = searched(folder, tmp_path)
     assert again.equals(table)
     with pytest.raises(TableError, match=r"the networks that a search compares .* expected at least 4, got 3"):
         read_network(graphs, kinds, 3)
+
+
+def test_a_start_that_nothing_beats_is_no_new_network():
+    start = network()
+    alone = improve(start, lambda graphs: -many_nodes(graphs), np.random.default_rng(0), **SETTINGS)
+    alone = replace(alone, predicted=np.where(alone.iteration == 0, 1.0, 0.0))
+    (graphs, names), table = compared("a/start", alone, many_nodes, np.random.default_rng(0), {"family": "a"})
+    assert names == ["a/start"] * 3
+    assert len(set(canonical_hash(graphs))) == 1
+    assert len(table) == len(alone.graphs)
+    assert table["iteration"].null_count == improved(table) == 0
 
 
 def test_fine_tuning_changes_the_guide_and_a_given_start_is_taken(folder, tmp_path):
@@ -318,6 +341,34 @@ def test_fine_tuning_changes_the_guide_and_a_given_start_is_taken(folder, tmp_pa
     tables_of = [searched(folder, tmp_path, spec=spec, n_train=count)[0] for count in (0, 6)]
     assert [table["arch_id"][0].as_py() for table in tables_of] == [nb201.arch_id(spec)] * 2
     assert tables_of[0]["predicted"][0] != tables_of[1]["predicted"][0]
+
+
+def test_the_guide_is_the_one_that_the_transfer_scores(folder, tmp_path):
+    """Of its first run: the same labels of the same cells, and so the same predictions."""
+    chosen, labels = settings(), read_table(folder / "labels", LABELS)
+    models, needed = [folder / "0.pt", folder / "1.pt"], list(tables(folder).values())
+    guide = fitted_guide(models, needed, [folder / "labels"], [folder / "splits"], chosen)
+    population = load_population("nb201", tables(folder), fuzzy_ensemble.Predictor.needs)
+    scores = transfer(
+        lambda seed: fuzzy_ensemble.Predictor(**KEYWORDS, seed=seed),
+        transferred([load_model(path) for path in models], "best"),
+        chosen["fine_tuning"],
+        population,
+        label_values(labels, "top1", population.arch_id),
+        read_table(folder / "splits", SPLITS),
+        [(6, 0, 0)],
+        predictor="guide",
+        settings={},
+        fragments=tmp_path,
+        fingerprint="f",
+        inputs=[],
+    )
+    np.testing.assert_allclose(guide.predict(population), scores["predicted"].to_numpy(), rtol=1e-6)
+
+
+def test_the_seed_of_the_configuration_is_the_searchs(folder, tmp_path):
+    first, again, other = (searched(folder, tmp_path, n_train=0, seed=seed)[0] for seed in (0, 0, 1))
+    assert first["arch_id"].to_pylist() == again["arch_id"].to_pylist() != other["arch_id"].to_pylist()
 
 
 def test_a_guide_that_reads_more_says_so(folder):

@@ -12,8 +12,10 @@ import pytest
 import yaml
 from graph_cases import random_graph, reordered
 from scipy.stats import norm, rankdata, spearmanr
+from test_config import changed
 
-from archgauge.errors import PredictorError
+from archgauge.config_check import check
+from archgauge.errors import ConfigError, PredictorError
 from archgauge.evaluation.held_out import MEAN, held_out_table, hold_out, judged
 from archgauge.graphs.builder import GraphBuilder
 from archgauge.graphs.composition import COMPOSITION_AND_DEPTHS
@@ -136,9 +138,12 @@ def test_dead_graphs_are_not_learnt_from():
     np.testing.assert_array_equal(*(one.predict(target) for one in fitted))
 
 
-def test_an_unknown_cost_is_named():
-    with pytest.raises(PredictorError, match=r"the costs of a predictor[\s\S]*log_macs[\s\S]*'?latency"):
-        shared_gp.Predictor(costs=["latency"], seed=0).fit(*joined(family("a", 9, 1), family("b", 9, 2)))
+@pytest.mark.parametrize("wrong", [{"costs": ["log_macs", "latency"]}, {"without": ["log_depth", "latency"]}])
+def test_a_column_that_there_is_not_is_named(wrong):
+    with pytest.raises(PredictorError, match=r"at shared_gp: .*log_macs.* got latency"):
+        shared_gp.Predictor(**wrong, seed=0)
+    with pytest.raises(ConfigError, match=r"at predictors.shared.settings: .*log_macs.* got latency"):
+        check(changed("predictors.shared.settings", wrong))
 
 
 MAKE = {"shared": lambda seed: shared_gp.Predictor(seed=seed)}
@@ -158,6 +163,45 @@ def test_a_draw_depends_on_its_number_and_its_family_alone():
     assert not np.array_equal(by_draw[0], by_draw[1])
     fewer = hold_out(MAKE, {}, {"a": a, "b": b}, c[0], **{**DRAWS, "draws": 1})
     np.testing.assert_array_equal(fewer["predicted"].to_numpy(), by_draw[0])
+
+
+def test_predictions_follow_a_truth_that_families_share():
+    """Labels that stand beside other rows than their own teach nothing."""
+    make = {"linear": lambda seed: shared_gp.Predictor(costs=[], correction="linear", seed=seed)}
+    target, truth = family("c", 100, 3)
+    table = hold_out(make, {}, {name: family(name, 60, seed) for seed, name in enumerate("ab")}, target, **DRAWS)
+    for _, draw in table.to_pandas().groupby("split"):
+        assert spearmanr(draw.set_index("arch_id")["predicted"].loc[target.arch_id], truth).statistic > 0.5
+
+
+class Notes:
+    """Keeps what it was to learn from, by family."""
+
+    def __init__(self):
+        self.learnt: list[dict[str, list[str]]] = []
+
+    def __call__(self, seed: int):
+        return self
+
+    def fit(self, population: Population, accuracy_pct: np.ndarray):
+        names = np.unique(population.family)
+        self.learnt.append({name: population.arch_id[population.family == name].tolist() for name in names})
+        return self
+
+    def predict(self, population: Population) -> np.ndarray:
+        return np.zeros(len(population))
+
+
+def test_a_family_is_drawn_from_alike_whoever_else_is_there():
+    known = {name: family(name, n, seed) for seed, (name, n) in enumerate({"a": 50, "b": 40, "c": 45}.items())}
+    target, _ = family("d", 9, 4)
+    learnt = {}
+    for company in ("abc", "b", "cb", "bca"):
+        notes = Notes()
+        hold_out({"notes": notes}, {}, {name: known[name] for name in company}, target, **DRAWS)
+        learnt[company] = [draw["b"] for draw in notes.learnt]
+    assert [len(draw) for draw in learnt["b"]] == [30] * 3
+    assert learnt["abc"] == learnt["b"] == learnt["cb"] == learnt["bca"]
 
 
 def labels_of(population: Population, values: np.ndarray) -> pa.Table:
@@ -198,6 +242,29 @@ def test_a_family_is_never_among_its_own_sources(study):
         assert name not in sources
         assert set(held_out_settings(WITH_TABLES, study, name)["sources"]) == set(sources)
         assert set(sources) == set(CONFIG["held_out"][study]["labels"]) - {name}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("untrained", ["ridge"], "own_to_nb201.untrained: expected one of macs, params, jacov, synflow, got 'ridge'"),
+        ("predictors", ["macs", "shared"], "own_to_nb201.untrained: expected one of params, .* got 'macs'"),
+        ("only", {"nb201": "without_all"}, "only.nb201: expected a function of archgauge/families/nb201.py"),
+        ("only", {"nb301": "without_none"}, "own_to_nb201.only: expected one of nb201"),
+        ("headline", "macs", "own_to_nb201.headline: expected one of activations"),
+    ],
+)
+def test_a_wrong_study_is_named(key, value, message):
+    with pytest.raises(ConfigError, match=message):
+        check(changed(f"held_out.own_to_nb201.{key}", value))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("nb201_few_labels", "tables"), ("nb201_search", "searches"), ("datasheets", "rules")]
+)
+def test_a_study_has_a_name_of_its_own(name, kind):
+    with pytest.raises(ConfigError, match=f"held_out.{name}: .* got the name of one of the {kind}"):
+        check(changed(f"held_out.{name}", CONFIG["held_out"]["own_to_zoo"]))
 
 
 def test_without_the_collected_tables_fewer_families_are_learnt_from():

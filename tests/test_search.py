@@ -197,7 +197,7 @@ def test_a_strategy_that_stops_early(space, truth):
 
 
 def test_a_start_larger_than_the_budget(space, truth):
-    with pytest.raises(SearchError, match=r"expected no more than 10, got one more. Lower the settings"):
+    with pytest.raises(SearchError, match=r"drawn <= 10 queries, .* got drawn=12, "):
         strategy("evolution")(space, Oracle(truth, 10), NoGuide(), np.random.default_rng(0))
 
 
@@ -391,6 +391,9 @@ def test_more_seeds_run_only_the_new_ones(space, truth, tmp_path):
         ("strategies.random.predictor", "oracle", "strategies.random.predictor: expected one of macs"),
         ("strategies.evolution.settings", {}, "strategies.evolution.settings: expected drawn, labelled.* got no drawn"),
         ("strategies.evolution.settings.batch", "ten", "strategies.evolution.settings.batch: expected int"),
+        ("strategies.evolution.settings.labelled", 41, "evolution.settings: expected 0 <= labelled <= drawn.*=41"),
+        ("strategies.evolution.settings.batch", 201, "evolution.settings: expected .*batch <= children, got .*=201"),
+        ("queries", 39, "strategies.evolution.settings: expected .*drawn <= 39 queries, .* got drawn=40"),
     ],
 )
 def test_a_wrong_search_is_named(path, value, message):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from archgauge.evaluation.mutations import improved
+from archgauge.evaluation.mutations import improved, mutants
 from archgauge.evaluation.published import Published, published
 from archgauge.evaluation.statistics import Summary, summarise
 from archgauge.evaluation.tables import Entry, Note, ResultTable, annotated
@@ -66,7 +66,7 @@ def mutation_table(settings: Mapping[str, Any], searched: Mapping[str, Searched]
             for column, digits in COLUMNS.items():
                 entries[row, column] = _entry(numbers.get(column), digits, papers.get(column))
                 if column not in numbers:
-                    notes.append(Note(_reason(known, one, settings), row, column))
+                    notes.append(Note(_reason(known, one), row, column))
         notes += _row_notes(list(names), one, known, settings)
     return annotated(settings["title"], "network", rows, list(COLUMNS), entries, notes, _LEGEND)
 
@@ -100,7 +100,7 @@ def _entry(values: list[float] | None, digits: int, paper: Published | None) -> 
     return Entry(summary, digits, False, "", None, paper)
 
 
-def _reason(known: Searched | None, one: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def _reason(known: Searched | None, one: Mapping[str, Any]) -> str:
     """Why a cell is empty."""
     if known is None:
         return _UNSEARCHED
@@ -118,7 +118,7 @@ def _row_notes(
     notes += [
         Note(
             f"{search['iterations']} iterations, the best {search['kept']} mutated {search['children']} times each: of "
-            f"{len(known.candidates) - 1:,} mutants, {improved(known.candidates):,} are predicted better than the "
+            f"{len(mutants(known.candidates)):,} mutants, {improved(known.candidates):,} are predicted better than the "
             f"start with fewer multiply-adds. Found: the fewest multiply-adds of all predicted no worse than the "
             f"start. {one['guide']}",
             found,

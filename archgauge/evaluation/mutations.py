@@ -77,7 +77,9 @@ def compared(
     names = [arch_id, *(_mutant(settings["family"], one) for one in searched.live_hash[1:])]
     row = found(searched)
     lighter = random_descent(searched.graphs[0], rng, most_macs=int(searched.macs[row]))
-    random_name = _mutant(settings["family"], canonical_hash(lighter)[0])
+    (live_hash,) = canonical_hash(lighter)
+    known = dict(zip(searched.live_hash, names, strict=True))  # the descent may end where the search has been
+    random_name = known.get(live_hash, _mutant(settings["family"], live_hash))
     columns = {
         "arch_id": names,
         "parent": [names[parent] if parent >= 0 else None for parent in searched.parent],
@@ -137,9 +139,14 @@ def accuracies(trained: Sequence[Path]) -> dict[str, list[float]]:
     return {arch_id: list(values.values()) for arch_id, values in found_values.items()}
 
 
+def mutants(table: pa.Table) -> pa.Table:
+    """Those of CANDIDATES that the search has made: neither the start nor a random descent's end."""
+    return table.filter(pc.greater(table["iteration"], 0))
+
+
 def improved(table: pa.Table) -> int:
-    """How many CANDIDATES are predicted better than the start with fewer multiply-adds."""
-    first = table.slice(0, 1).to_pylist()[0]
+    """How many mutants of CANDIDATES are predicted better than the start with fewer multiply-adds."""
+    first, table = table.slice(0, 1).to_pylist()[0], mutants(table)
     better = pc.and_(pc.greater(table["predicted"], first["predicted"]), pc.less(table["macs"], first["macs"]))
     return pc.sum(better).as_py() or 0
 

@@ -12,6 +12,7 @@ class Predictor:
 
     needs: ClassVar[frozenset[str]] = frozenset({"macs"})
     predicts_percent: ClassVar[bool] = False
+    untrained: ClassVar[bool] = True
 
     def __init__(self, *, seed: int):
         self.seed = seed

@@ -18,6 +18,7 @@ class Predictor:
 
     needs: ClassVar[frozenset[str]] = frozenset({"proxies"})
     predicts_percent: ClassVar[bool] = False
+    untrained: ClassVar[bool] = True
 
     def __init__(self, *, proxy: str, seed: int):
         self.proxy = proxy

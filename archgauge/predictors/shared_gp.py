@@ -12,6 +12,7 @@ from archgauge.graphs.composition import COMPOSITION_AND_DEPTHS
 from archgauge.predictors._standardiser import Standardiser
 from archgauge.predictors.matern_gp import CHUNK
 from archgauge.predictors.population import Population, column, training_labels
+from archgauge.predictors.shared_gp_columns import check_columns
 
 LENGTH_SCALE, AMPLITUDE, NOISE = 2.0, 1.0, 0.3
 """Of the correction: in spreads of all source rows together, and as variances of standard normal targets."""
@@ -40,6 +41,9 @@ class Predictor:
         correction: the kernel of g; "linear" extrapolates, "none" leaves m alone.
         without: prefixes of the columns that g does not see.
         seed: unused, the fit is deterministic.
+
+    Raises:
+        PredictorError: when a cost is no column, or a prefix begins none.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"composition"})
@@ -53,6 +57,7 @@ class Predictor:
         without: Sequence[str] = (),
         seed: int,
     ):
+        check_columns(PredictorError, "shared_gp", costs=costs, without=without)
         self.costs = costs
         self.correction = correction
         self.without = without
@@ -62,8 +67,7 @@ class Predictor:
         """Fit on n labelled architectures of several families, labels (n,) in percent.
 
         Raises:
-            PredictorError: without compositions, with fewer than 2 labels, one that is not finite, or a cost that is
-                no column.
+            PredictorError: without compositions, with fewer than 2 labels, or one that is not finite.
         """
         labels = training_labels(population, accuracy_pct, "shared_gp", at_least=2)
         rows = column(population, "composition", "shared_gp").astype(np.float64)
@@ -94,15 +98,6 @@ class Predictor:
 
     def _slopes(self, within: np.ndarray) -> np.ndarray:
         """(F,) of the costs, 1 over their number and their spread within families; (F,) `within`."""
-        unknown = [name for name in self.costs if name not in COMPOSITION_AND_DEPTHS]
-        if unknown:
-            raise PredictorError(
-                "the costs of a predictor",
-                where="shared_gp",
-                expected=f"names of COMPOSITION_AND_DEPTHS: {', '.join(COMPOSITION_AND_DEPTHS)}",
-                got=unknown[0],
-                remedy="Correct the name in config.yaml.",
-            )
         slopes = np.zeros(len(within))
         for name in self.costs:
             place = COMPOSITION_AND_DEPTHS.index(name)

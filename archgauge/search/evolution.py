@@ -16,6 +16,7 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 
+from archgauge.search.evolution_settings import check_settings
 from archgauge.search.guide import Guide
 from archgauge.search.oracle import Oracle, SearchError
 from archgauge.search.space import Space
@@ -55,7 +56,8 @@ def search(
     Raises:
         SearchError: when `drawn` exceeds the budget, or the other settings do not fit together.
     """
-    _check(drawn, labelled, initial, parents, children, batch)
+    given = {"drawn": drawn, "labelled": labelled, "initial": initial, "parents": parents}
+    check_settings(SearchError, "settings", oracle.left, **given, children=children, batch=batch)
     start = space.sample(drawn, rng).tolist()
     accuracy = {row: oracle.query(row) for row in start}
     population = start[:initial]
@@ -84,17 +86,3 @@ def _children(space: Space, best: Sequence[int], known: Set[int], wanted: int, r
             child = space.mutate(child, rng)
         new[child] = None
     return np.array(list(new), dtype=np.int64)
-
-
-def _check(drawn: int, labelled: int, initial: int, parents: int, children: int, batch: int) -> None:
-    served = 0 <= labelled <= drawn and 1 <= initial <= drawn <= labelled + initial
-    if not (served and parents >= 1 and 1 <= batch <= children):
-        raise SearchError(
-            "the settings of an evolution",
-            where="settings",
-            expected="0 <= labelled <= drawn, 1 <= initial <= drawn <= labelled + initial, 1 <= parents and "
-            "1 <= batch <= children",
-            got=f"drawn={drawn}, labelled={labelled}, initial={initial}, parents={parents}, batch={batch}, "
-            f"children={children}",
-            remedy="Correct the search's settings in config.yaml.",
-        )
