@@ -4,6 +4,7 @@ from typing import Any
 
 from archgauge.config import Config, has_labels, plain, population_tables, predictor_keywords
 from archgauge.signatures import datasheet_of, needs_of
+from archgauge.transfer_config import NO_LABELS
 
 ON_DEMAND = frozenset({"macs", "params", "structure", "embedding"})
 """What a predictor may read in a search of a whole space, whose architectures are described when they come up."""
@@ -107,7 +108,7 @@ def search_comparison_settings(config: Config, table: str) -> dict[str, Any]:
         search = config["searches"][name]
         searches[name] = {
             **plain(entry),
-            "made": name in made,
+            "missing": None if name in made else NO_LABELS,
             "family": datasheet_of(search["family"])["title"].partition(" (")[0],
             "label": search["label"],
             "searched_label": search["searched_label"],

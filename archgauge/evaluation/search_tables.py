@@ -15,7 +15,6 @@ _METRICS = {"found_accuracy": "accuracy (%)", "regret": "regret (pp)", "found_ra
 _PUBLISHED = {"found_accuracy": "Acc. (%)", "found_rank": "Rank"}
 _PAPER = "transferable"
 _NOT_RUN_HERE = "Published; not run here."
-_NO_LABELS = "The labels cannot be had here: no source of them is configured, or no folder of collected tables."
 
 
 def search_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTable:
@@ -73,7 +72,7 @@ def comparison_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTa
     notes += [Note(_NOT_RUN_HERE, method, text) for method, text in product(methods, texts.values())]
     for (name, _, queries), text in texts.items():
         entry = searches[name]
-        if entry["made"]:
+        if not entry["missing"]:
             notes.append(Note(_scale(metrics, name, entry), column=text))
         notes += [Note(entry["note"], column=text)] if "note" in entry else []
         reasons = {title: _why_empty(entry, strategy, queries) for strategy, title in titles.items()}
@@ -111,8 +110,8 @@ def _scale(metrics: pa.Table, name: str, entry: Mapping[str, Any]) -> str:
 
 
 def _why_empty(entry: Mapping[str, Any], strategy: str, queries: int) -> str | None:
-    if not entry["made"]:
-        return _NO_LABELS
+    if entry["missing"]:
+        return entry["missing"]
     if strategy not in entry["strategies"]:
         return entry["absent"][strategy]
     return f"Our searches end after {entry['most']:,} queries." if queries > entry["most"] else None

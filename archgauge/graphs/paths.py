@@ -19,7 +19,7 @@ from archgauge.graphs.tables import iter_graphs, read_kinds
 from archgauge.schemas import STRUCTURES, write_table
 
 CLASSES = ("spatial", "pointwise", "depthwise", "weighted", "pool", "layer")
-"""Classes of operations that are counted along paths; see `_classes_of`. Activations follow the layers."""
+"""Classes of operations that are counted along paths; see `classes_of`. Activations follow the layers."""
 
 SHARES = 4
 """Paths are told apart by their weighted operations: 0, 1, 2, and 3 or more."""
@@ -80,7 +80,7 @@ def path_statistics(graphs: Graphs) -> np.ndarray:
     Raises:
         GraphError: when a graph has a cycle.
     """
-    own = _classes_of(list(graphs.kinds))[graphs.kind]
+    own = classes_of(list(graphs.kinds))[graphs.kind]
     levels = edges_by_level(graphs)
     nowhere = np.zeros(len(graphs.kind), bool)
     paths, _ = _swept(graphs, levels, own, nowhere)
@@ -112,7 +112,7 @@ def _structures(group: Graphs, columns: pa.Table) -> pa.Table:
     return pa.table({"arch_id": columns["arch_id"], "structure": lists})
 
 
-def _classes_of(kinds: Sequence[Kind]) -> np.ndarray:
+def classes_of(kinds: Sequence[Kind]) -> np.ndarray:
     """(K, C) float64, 1 where a kind belongs to a class of `CLASSES`."""
     rows = np.zeros((len(kinds), len(CLASSES)))
     for row, kind in zip(rows, kinds, strict=True):

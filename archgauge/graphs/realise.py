@@ -271,9 +271,8 @@ def _computed(kind: Kind, x: Tensor, weight: Tensor, bias: Tensor | None = None)
 def _fitted(x: Tensor, kind: Kind) -> Tensor:
     """A vector as the image of one pixel that a convolution reads, and the other way round for a linear layer."""
     if kind.operation == "linear":
-        return (
-            x.flatten(1) if x.dim() == 4 and kind.inputs[0] == (*x.shape[2:], x.shape[1]) == (1, 1, x.shape[1]) else x
-        )
+        pixel = x.dim() == 4 and x.shape[2:] == (1, 1) and kind.inputs[0] == (1, 1, x.shape[1])
+        return x.flatten(1) if pixel else x
     return _image(x) if kind.operation in ("conv", "conv_transpose", "max_pool", "avg_pool") else x
 
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from archgauge.graphs.graph import Graphs
 from archgauge.graphs.normal_form import edges_by_level
-from archgauge.graphs.operations import WEIGHTED, Kind
+from archgauge.graphs.operations import Kind
+from archgauge.graphs.paths import CLASSES, classes_of
 
-_CLASSES = ("spatial", "pointwise", "depthwise", "weighted", "pool")
-
-DEPTHS = tuple(f"log_depth_{name}" for name in _CLASSES)
+DEPTHS = tuple(f"log_depth_{name}" for name in CLASSES[:-1])  # the last class is all of them
 """Names of the columns of `signal_depths`."""
 
 _NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm")
@@ -33,7 +32,7 @@ def signal_depths(graphs: Graphs) -> np.ndarray:
         GraphError: when a graph has a cycle.
     """
     kinds = list(graphs.kinds)
-    own, elements, channels = (values[graphs.kind] for values in (_classes(kinds), *_shapes(kinds)))
+    own, elements, channels = (values[graphs.kind] for values in (classes_of(kinds)[:, : len(DEPTHS)], *_shapes(kinds)))
     sums, concats, products = (graphs.having(name) for name in ("add", "concat", "mul"))
     normalised, reached = graphs.having(*_NORMS), graphs.having("input")
     variance, depth = np.ones(len(own)), np.zeros(own.shape)
@@ -51,17 +50,6 @@ def signal_depths(graphs: Graphs) -> np.ndarray:
     outputs = np.flatnonzero(graphs.having("output"))
     last = outputs[np.searchsorted(outputs, graphs.node_offset[:-1])]
     return np.log1p(np.where(reached[last, None], depth[last], 0.0))
-
-
-def _classes(kinds: Sequence[Kind]) -> np.ndarray:
-    """(K, 5) float64, 1 where a kind belongs to a class of `_CLASSES`; a depthwise convolution is not spatial."""
-    rows = np.zeros((len(kinds), len(_CLASSES)))
-    for row, kind in zip(rows, kinds, strict=True):
-        weighted, wide = kind.operation in WEIGHTED, max(kind.kernel) > 1
-        depthwise = kind.operation == "conv" and kind.groups == kind.inputs[0][2] > 1
-        pool = kind.operation in ("max_pool", "avg_pool")
-        row[:] = weighted and wide and not depthwise, weighted and not wide, depthwise, weighted, pool
-    return rows
 
 
 def _shapes(kinds: Sequence[Kind]) -> tuple[np.ndarray, np.ndarray]:

@@ -254,6 +254,7 @@ class _Traits:
     """Of an operation: who handles it, which arguments it writes to, whether it picks, gives a view, or decomposes."""
 
     def __init__(self, func: Any):
+        self.func = func  # as long as this is kept its id is nobody else's
         self.handler = HANDLERS.get(func.overloadpacket)
         arguments, returns = func._schema.arguments, func._schema.returns
         aliases = [argument.alias_info for argument in arguments]
@@ -264,7 +265,7 @@ class _Traits:
         self.composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
 
 
-_known_traits: dict[int, _Traits] = {}  # by id: operations last, and their hash is slow
+_known_traits: dict[int, _Traits] = {}  # by id: the hash of an operation is slow
 
 
 def _traits(func: Any) -> _Traits:

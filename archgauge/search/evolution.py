@@ -56,8 +56,17 @@ def search(
     Raises:
         SearchError: when `drawn` exceeds the budget, or the other settings do not fit together.
     """
-    given = {"drawn": drawn, "labelled": labelled, "initial": initial, "parents": parents}
-    check_settings(SearchError, "settings", oracle.left, **given, children=children, batch=batch)
+    check_settings(
+        SearchError,
+        "settings",
+        oracle.left,
+        drawn=drawn,
+        labelled=labelled,
+        initial=initial,
+        parents=parents,
+        children=children,
+        batch=batch,
+    )
     start = space.sample(drawn, rng).tolist()
     accuracy = {row: oracle.query(row) for row in start}
     population = start[:initial]
