@@ -1,7 +1,9 @@
 """Fixtures for all tests."""
 
+import logging
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,25 @@ def one_thread() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def export(tmp_path) -> Callable:
+    """Export a model to ONNX, load the file, and return its graph and the model's trace over one kind table."""
+    import torch
+
+    from archgauge.graphs.onnx_import import load_onnx
+    from archgauge.graphs.operations import KindTable
+    from archgauge.graphs.trace import trace
+
+    def run(model, *inputs, **settings):
+        path = tmp_path / "model.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logging.disable(logging.WARNING)
+            torch.onnx.export(model.eval(), inputs, path, verbose=False, **settings)
+            logging.disable(logging.NOTSET)
+        kinds = KindTable()
+        return load_onnx(path, kinds), trace(model, *inputs, kinds=kinds)
+
+    return run

@@ -1,8 +1,6 @@
 """Every strategy keeps its contract; a new one is tested the moment its file exists."""
 
 import copy
-import importlib.util
-import re
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -10,61 +8,47 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 import yaml
 from scipy import stats
 
 from archgauge.config_check import check
-from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
 from archgauge.errors import ConfigError
-from archgauge.evaluation.published import published
 from archgauge.families import nb101, nb201
 from archgauge.fingerprint import choices
-from archgauge.graphs.paths import write_structures
-from archgauge.graphs.store import GraphStore
-from archgauge.graphs.tables import convert
-from archgauge.predictors.inputs import list_column, load_population
 from archgauge.predictors.params import Predictor as Params
 from archgauge.predictors.population import Population
-from archgauge.schemas import ARCHITECTURES, EMBEDDINGS, LABELS, METRICS, TRACES, read_table, write_table
+from archgauge.schemas import ARCHITECTURES, TRACES
 from archgauge.search import evolution, random_search
-from archgauge.search.description import OnDemand
 from archgauge.search.guide import NoGuide, PredictorGuide
 from archgauge.search.oracle import Oracle, SearchError
 from archgauge.search.runs import trace, traces
 from archgauge.search.space import Space
-from archgauge.search_config import (
-    comparison_searches,
-    guide_tables,
-    search_modules,
-    search_report_settings,
-    search_settings,
-    searched_by_default,
-    searched_space,
-)
 
-ROOT = Path(__file__).parents[1]
-SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
-LABEL = "cifar10/test@200/run0+analog"
+SHIPPED = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def space() -> Space:
+    return Space.of("nb201", nb201.enumerate_specs())
+
 
 NAMES = choices("archgauge.search", "search")
+
+
 SETTINGS: dict[str, dict] = {
     "evolution": {"drawn": 12, "labelled": 12, "initial": 6, "parents": 4, "children": 20, "batch": 5, "refit": True}
 }
 """Settings of the strategies that require any."""
 
+
 BUDGET = 39  # leaves a part of a batch at the end
+
 
 every_strategy = pytest.mark.parametrize("name", NAMES)
 
 
 def strategy(name: str, **changed):
     return partial(import_module(f"archgauge.search.{name}").search, **(SETTINGS.get(name, {}) | changed))
-
-
-@pytest.fixture(scope="module")
-def space() -> Space:
-    return Space.of("nb201", nb201.enumerate_specs())
 
 
 @pytest.fixture(scope="module")
@@ -405,244 +389,3 @@ def test_a_wrong_search_is_named(path, value, message):
     node[last] = value
     with pytest.raises(ConfigError, match=message):
         check(config)
-
-
-def test_a_search_has_a_name_of_its_own():
-    config = copy.deepcopy(SHIPPED)
-    config["tables"]["nb201_search"] = config["tables"]["nb201_few_labels"]
-    with pytest.raises(ConfigError, match=r"searches.nb201_search: .* got the name of one of the tables"):
-        check(config)
-
-
-def test_a_job_names_the_modules_that_it_finds_by_name():
-    assert search_modules(SHIPPED, "nb201_search", "random") == [
-        "archgauge.search.random_search",
-        "archgauge.families.nb201",
-    ]
-    assert search_modules(SHIPPED, "nb201_search", "evolution_params")[2:] == ["archgauge.predictors.params"]
-
-
-TABLE_6 = {
-    # search: (k, B, |P_init|, T) of Random and Synflow, of CL-fine-tune, its labels, and #Q of Table 2
-    "nb101_evolution": ((20, 100, 100, 6), (20, 100, 50, 6), 50, 700),
-    "nb201_evolution": ((10, 20, 10, 4), (10, 10, 10, 5), 40, 90),
-    "nb301_evolution": ((20, 100, 100, 7), (20, 100, 50, 7), 50, 800),
-}
-"""The transferable predictor's supplement, and section 5.1."""
-
-
-@pytest.mark.parametrize("name", TABLE_6)
-def test_the_queries_of_table_6_add_up_as_table_2_says(name):
-    (_, batch, initial, rounds), (_, learnt_batch, learnt_initial, learnt_rounds), labels, queries = TABLE_6[name]
-    assert initial + rounds * batch == queries
-    together = labels + learnt_initial + learnt_rounds * learnt_batch
-    # On NAS-Bench-201 one count is too many unless P_init is among the labels; the module's docstring says so.
-    assert together == queries + (learnt_initial if name == "nb201_evolution" else 0)
-    table = {"nb101_evolution": "101", "nb201_evolution": "201", "nb301_evolution": "301"}[name]
-    assert published("transferable", f"2, NAS-Bench-{table}", "CL-fine-tune", "#Q").value == queries
-
-
-@pytest.mark.parametrize("name", ["nb101_evolution", "nb201_evolution"])
-def test_the_searches_have_the_settings_of_table_6(name):
-    (*unlearnt, rounds), (*learnt, learnt_rounds), labels, queries = TABLE_6[name]
-    search = SHIPPED["searches"][name]
-    assert search["queries"] == queries
-    for strategy_name, wanted, turns in (("unguided", unlearnt, rounds), ("cl", learnt, learnt_rounds)):
-        settings = search["strategies"][strategy_name]["settings"]
-        assert [settings[key] for key in ("parents", "batch", "initial")] == wanted
-        assert settings["drawn"] + turns * settings["batch"] == queries
-    assert settings["labelled"] == labels
-
-
-def test_nb301s_search_is_a_tenth_of_table_6():
-    (parents, batch, initial, rounds), _, labels, queries = TABLE_6["nb301_evolution"]
-    search = SHIPPED["searches"]["nb301_evolution"]
-    assert search["queries"] * 10 == queries
-    settings = search["strategies"]["unguided"]["settings"]
-    assert (settings["parents"], 10 * settings["batch"], 10 * settings["initial"]) == (parents, batch, initial)
-    assert settings["drawn"] + rounds * settings["batch"] == search["queries"]
-    settings = search["strategies"]["cl"]["settings"]
-    assert (settings["labelled"], settings["batch"]) == (labels, batch // 10)
-
-
-@pytest.mark.parametrize("name", [name for name in SHIPPED["searches"] if name.endswith("_evolution")])
-def test_no_search_ends_in_a_part_of_a_batch(name):
-    search = SHIPPED["searches"][name]
-    for one in search["strategies"].values():
-        if "settings" in one:
-            assert (search["queries"] - one["settings"]["drawn"]) % one["settings"]["batch"] == 0
-
-
-def test_a_whole_space_is_described_as_its_tables_say(tmp_path):
-    """Costs, path statistics and embeddings worked out on demand are those of the tables that the workflow writes."""
-    specs = nb101.sample(30, np.random.default_rng(5))
-    rows = [{"arch_id": nb101.arch_id(spec), "family": "nb101", "spec": spec} for spec in specs]
-    files = {name: tmp_path / f"{name}.parquet" for name in ("architectures", "graphs", "kinds", "structures")}
-    write_table(files["architectures"], pa.Table.from_pylist(rows, ARCHITECTURES), ARCHITECTURES)
-    convert(files["architectures"], nb101.to_graph, files["graphs"], files["kinds"], 1)
-    write_structures(files["graphs"], files["kinds"], files["structures"])
-    tables = load_population("nb101", files, {"structure"})
-    encoder = GraphEncoder(GraphEncoderConfig(features="extended"), torch.Generator().manual_seed(0))
-    embedded = encoder.embed(GraphStore(files["graphs"], files["kinds"]), np.arange(30))
-
-    space = Space.of("nb101", read_table(files["architectures"], ARCHITECTURES))
-    found = OnDemand("nb101", {}, space, {"structure", "embedding"}, encoder)
-    for wanted in (np.array([7, 3, 29]), np.array([29, 0, 7, 7]), np.arange(30)):
-        part = found.take(wanted)
-        assert part.arch_id.tolist() == space.arch_id[wanted].tolist()
-        np.testing.assert_array_equal(part.macs, tables.macs[wanted])
-        np.testing.assert_array_equal(part.params, tables.params[wanted])
-        np.testing.assert_allclose(part.structure, tables.structure[wanted], rtol=1e-6)
-        np.testing.assert_allclose(part.embedding, embedded[wanted], rtol=1e-4, atol=1e-5)
-    assert found.take(np.array([], np.int64)).structure.shape == (0, tables.structure.shape[1])
-
-
-def test_each_architecture_is_described_once(monkeypatch):
-    space = Space.of("nb201", nb201.enumerate_specs().slice(0, 50))
-    made, to_graph = [], nb201.to_graph
-    monkeypatch.setattr(nb201, "to_graph", lambda spec, kinds, **_: made.append(spec) or to_graph(spec, kinds))
-    found = OnDemand("nb201", {"skeleton": "authors"}, space, {"params"}, None)
-    for rows in ([1, 2, 2], [2, 3], [1, 3]):
-        found.take(np.array(rows))
-    assert made == [space.specs[row] for row in (1, 2, 3)]
-
-
-def test_what_a_search_of_a_whole_space_reads():
-    assert searched_space(SHIPPED, "nb101_evolution") == "results/spaces/nb101.parquet"
-    assert searched_space(SHIPPED, "nb201_search") == "results/architectures/nb201.parquet"
-    assert guide_tables(SHIPPED, "nb101_evolution", "cl") == {"encoder": "results/encoders/cl_nb101.pt"}
-    assert guide_tables(SHIPPED, "nb101_evolution", "params") == {}
-    assert guide_tables(SHIPPED, "nb101_evolution", "random") == {}
-    assert "structures" in guide_tables(SHIPPED, "nb201_evolution", "structural_gp")
-
-
-def test_the_searches_of_the_papers_tables_are_asked_for_by_name():
-    config = SHIPPED | {"tables_dir": "somewhere"}
-    assert [name for name in config["searches"] if searched_by_default(config, name)] == ["nb201_search"]
-    assert comparison_searches(SHIPPED, "transferable_table2") == ["nb201_evolution"]
-    assert comparison_searches(config, "transferable_table2") == [
-        "nb101_evolution",
-        "nb201_evolution",
-        "nb301_evolution",
-    ]
-    assert comparison_searches(SHIPPED, "transferable_table4") == ["ofa_mbv3_evolution"]
-
-
-@pytest.mark.parametrize(
-    ("search", "path", "value", "message"),
-    [
-        ("nb101_evolution", "family", "nb301", "nb101_evolution.whole: expected a family whose space can be listed"),
-        (
-            "nb101_evolution",
-            "strategies.params.predictor",
-            "k_gnn",
-            "params.predictor: expected one that reads nothing but embedding, macs, params, structure, got .* graphs",
-        ),
-    ],
-)
-def test_a_whole_space_that_cannot_be_searched(search, path, value, message):
-    config = copy.deepcopy(SHIPPED)
-    node = config["searches"][search]
-    *parents, last = path.split(".")
-    for name in parents:
-        node = node[name]
-    node[last] = value
-    with pytest.raises(ConfigError, match=message):
-        check(config)
-
-
-def test_the_best_of_nb101_and_nb201(tables_dir):
-    """By one run 94.66 %; the published means over three runs, of which the best is 94.32 %, are not collected."""
-    labels = nb101.LABEL_SOURCES["tables"](tables_dir / nb101.COLLECTED)
-    test = labels.filter(pa.compute.field("label") == "cifar10/test@108/run0")["value"].to_numpy()
-    assert len(test) == 423_624
-    assert round(test.max(), 2) == 94.66
-    labels = nb201.LABEL_SOURCES["tables"](tables_dir / nb201.COLLECTED)
-    means = labels.filter(pa.compute.field("label") == "cifar10/test@200/mean")["value"].to_numpy()
-    assert round(means.max(), 2) == published("transferable", "2, NAS-Bench-201", "CL-fine-tune", "Acc. (%)").value
-
-
-def script(name: str):
-    """The `main` of a workflow script."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"workflow_scripts/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
-
-def test_a_whole_space_is_searched_without_tables_of_graphs(tmp_path):
-    """The script as configured for NAS-Bench-101, on 60 modules: every guide gets what it reads."""
-    specs = nb101.sample(60, np.random.default_rng(0))
-    arch_ids = [nb101.arch_id(spec) for spec in specs]
-    rows = [{"arch_id": one, "family": "nb101", "spec": spec} for one, spec in zip(arch_ids, specs, strict=True)]
-    space, labels, encoder = (tmp_path / name for name in ("space.parquet", "labels.parquet", "encoder.pt"))
-    write_table(space, pa.Table.from_pylist(rows, ARCHITECTURES), ARCHITECTURES)
-    label = SHIPPED["searches"]["nb101_evolution"]["searched_label"]
-    values = {"arch_id": arch_ids, "label": [label] * 60, "value": np.linspace(80, 94, 60), "unit": ["percent"] * 60}
-    write_table(labels, pa.table(values), LABELS)
-    GraphEncoder(GraphEncoderConfig(features="extended"), torch.Generator().manual_seed(0)).save(encoder)
-    for name, tables in (("cl_gp", [encoder]), ("structural_gp_refitted", []), ("params", []), ("unguided", [])):
-        settings = search_settings(SHIPPED, "nb101_evolution", name) | {"queries": 30, "seeds": 1}
-        settings["keywords"] |= {"drawn": 20, "initial": 20, "labelled": 10, "children": 10, "batch": 5}
-        traced = tmp_path / f"{name}.parquet"
-        script("search")(
-            architectures=space, labels=labels, population=tables, traces=traced, settings=settings, fingerprint="f"
-        )
-        assert len(set(read_table(traced, TRACES)["arch_id"].to_pylist())) == 30
-
-
-def test_from_tables_to_a_table_and_a_figure(tmp_path):
-    """All strategies as configured, on 130 cells: traces, metrics, table and figure agree with each other."""
-    specs = nb201.sample(130, np.random.default_rng(0))
-    rows = [{"arch_id": nb201.arch_id(spec), "family": "nb201", "spec": spec} for spec in specs]
-    names = ("architectures", "graphs", "kinds", "structures", "embeddings", "labels", "metrics")
-    files = {name: tmp_path / f"{name}.parquet" for name in names}
-    write_table(files["architectures"], pa.Table.from_pylist(rows, ARCHITECTURES), ARCHITECTURES)
-    convert(files["architectures"], nb201.to_graph, files["graphs"], files["kinds"], 1)
-    write_structures(files["graphs"], files["kinds"], files["structures"])
-    vectors = list_column(np.random.default_rng(2).normal(size=(130, 4)))
-    embeddings = pa.table({"arch_id": [row["arch_id"] for row in rows], "embedding": vectors})
-    write_table(files["embeddings"], embeddings, EMBEDDINGS)
-    accuracy = 50 + np.random.default_rng(1).permutation(130) / 10
-    labels = {"arch_id": [row["arch_id"] for row in rows], "label": [LABEL] * 130, "value": accuracy}
-    write_table(files["labels"], pa.table(labels | {"unit": ["percent"] * 130}), LABELS)
-
-    written = []
-    for name in SHIPPED["searches"]["nb201_search"]["strategies"]:
-        settings = search_settings(SHIPPED, "nb201_search", name) | {"seeds": 2}
-        written.append(tmp_path / f"{name}.parquet")
-        script("search")(
-            architectures=files["architectures"],
-            labels=files["labels"],
-            population=[files[table] for table in settings["tables"]],
-            traces=written[-1],
-            settings=settings,
-            fingerprint="f",
-        )
-        assert read_table(written[-1], TRACES).num_rows == 2 * 90
-    judged = {"search": "nb201_search", "family": "nb201", "label": LABEL, "searched_label": LABEL, "backend": "torch"}
-    script("judge_search")(
-        traces=written, settings=judged, **{k: files[k] for k in ("labels", "architectures", "metrics")}
-    )
-
-    report = search_report_settings(SHIPPED, "nb201_search")
-    outputs = {name: tmp_path / f"table.{name}" for name in ("page", "markdown", "comma_separated", "latex")}
-    script("search_table")(metrics=files["metrics"], settings=report, **outputs)
-    script("search_figure")(metrics=files["metrics"], figure=tmp_path / "figure.svg", settings=report)
-
-    found = read_table(files["metrics"], METRICS).to_pylist()
-    ids = read_table(tmp_path / "random.parquet", TRACES).filter(pa.compute.field("seed") == 1)["arch_id"].to_pylist()
-    value = {row["arch_id"]: number for row, number in zip(rows, accuracy, strict=True)}
-    best = max(value[one] for one in ids[:60])
-    wanted = {"predictor": "random", "seed": 1, "n_train": 60, "metric": "regret"}
-    (regret,) = [row["value"] for row in found if wanted.items() <= row.items()]
-    assert regret == pytest.approx(accuracy.max() - best)
-
-    text = outputs["markdown"].read_text()
-    line = next(line for line in text.splitlines() if line.startswith("| Evolution, unguided"))
-    cells = line.split(" | ")
-    assert [index for index, cell in enumerate(cells) if "[" in cell] == [3, 9]  # accuracy and rank at 90 queries
-    assert "[93.91 ± 0.2]" in cells[3]
-    assert "[104]" in cells[9]
-    assert re.search(r"true rank, 90 queries", text)
-    assert "Random search (2 runs)" in (tmp_path / "figure.svg").read_text()
