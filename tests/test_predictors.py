@@ -23,7 +23,7 @@ from archgauge.predictors.neural import Ranker
 from archgauge.predictors.population import Population
 from archgauge.schemas import ARCHITECTURES, COMPOSITIONS, STRUCTURES, write_table
 
-NO_PREDICTORS = {"population", "inputs", "neural", "matern_gp"}
+NO_PREDICTORS = {"population", "inputs", "neural", "matern_gp", "shared_gp_columns"}
 NAMES = sorted(
     module.name
     for module in pkgutil.iter_modules(predictors.__path__)
