@@ -93,12 +93,46 @@ def test_training_follows_the_generator_and_reaches_the_least_squares_solution()
             len(y),
             epochs=150,
             learning_rate=0.03,
+            schedule="constant",
             batch_size=16,
             generator=torch.Generator().manual_seed(5),
         )
     assert torch.equal(networks[0].weight, networks[1].weight)
     np.testing.assert_allclose(networks[0].weight.detach()[0], [1, -2, 0.5], atol=1e-2)
     np.testing.assert_allclose(networks[0].bias.detach(), [0.3], atol=1e-2)
+
+
+def test_learning_rate_falls_as_in_torchs_cosine_annealing():
+    """As many steps as rows of batches come in: the last, smaller batch of an epoch is a step too."""
+    x, y = torch.randn(70, 3, generator=torch.Generator().manual_seed(0)), torch.arange(70.0)
+    ours, theirs = (nn.Linear(3, 1) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+
+    def loss(network, rows):
+        return mse_loss(network(x[rows]).squeeze(1), y[rows])
+
+    minimise(
+        ours,
+        lambda rows: loss(ours, rows),
+        len(y),
+        epochs=4,
+        learning_rate=0.1,
+        schedule="cosine",
+        batch_size=16,
+        generator=torch.Generator().manual_seed(5),
+    )
+    optimiser = torch.optim.Adam(theirs.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 4 * 5)
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(4):
+        for rows in torch.randperm(70, generator=generator).split(16):
+            optimiser.zero_grad()
+            loss(theirs, rows).backward()
+            nn.utils.clip_grad_norm_(theirs.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0)
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-6)
 
 
 def test_prediction_in_pieces_is_prediction_at_once():

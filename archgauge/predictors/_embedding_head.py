@@ -24,8 +24,9 @@ class EmbeddingHead(Neural):
             `archgauge.predictors.neural.Target`.
         epochs, learning_rate, batch_size: of Adam. The defaults are GENNAPE's on a large source; for 50 labels it
             takes 100 epochs of batches of 1.
-        hidden: widths of the hidden layers; four of 256 in GENNAPE.
+        schedule: "constant", or "cosine": the learning rate falls to zero. GENNAPE prints none.
         epoch_steps: most steps of an epoch, where given: from `epoch_steps * batch_size` rows on the batches grow.
+        hidden: widths of the hidden layers; four of 256 in GENNAPE.
         seed: of the initial weights and the order of the training rows.
 
     Attributes:
@@ -41,14 +42,15 @@ class EmbeddingHead(Neural):
         flops_transform: Literal["none", "eq5", "centred"] = "none",
         epochs: int = 40,
         learning_rate: float = 1e-4,
+        schedule: Literal["constant", "cosine"] = "constant",
         batch_size: int = 32,
         epoch_steps: int | None = None,
         hidden: Sequence[int] = GENNAPE_HIDDEN,
         seed: int,
     ):
         self.flops_transform, self.hidden = flops_transform, hidden
-        self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
-        self.epoch_steps, self.seed = epoch_steps, seed
+        self.epochs, self.learning_rate, self.schedule = epochs, learning_rate, schedule
+        self.batch_size, self.epoch_steps, self.seed = batch_size, epoch_steps, seed
 
     @abstractmethod
     def network(self, widths: list[int], generator: torch.Generator) -> nn.Module:

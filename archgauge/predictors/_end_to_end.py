@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class EndToEnd(Neural):
 
     Args:
         epochs, learning_rate, batch_size: of Adam; GENNAPE's on a large source.
+        schedule: "constant", or "cosine": the learning rate falls to zero. GENNAPE prints none.
+        epoch_steps: most steps of an epoch, where given: from `epoch_steps * batch_size` rows on the batches grow.
         width, layers: of the network; 32 and 6 in GENNAPE (supplement), 64 and "4 or 6" in the transferable predictor.
         backend: of message passing, "torch" or "dgl"; the workflow gives the configured one.
         seed: of the initial weights and the order of the training rows.
@@ -46,13 +48,16 @@ class EndToEnd(Neural):
         *,
         epochs: int = 40,
         learning_rate: float = 1e-4,
+        schedule: Literal["constant", "cosine"] = "constant",
         batch_size: int = 32,
+        epoch_steps: int | None = None,
         width: int = WIDTH,
         layers: int = LAYERS,
         backend: str = "torch",
         seed: int,
     ):
-        self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
+        self.epochs, self.learning_rate, self.schedule = epochs, learning_rate, schedule
+        self.batch_size, self.epoch_steps = batch_size, epoch_steps
         self.width, self.layers = width, layers
         self.backend, self.seed = backend, seed
 

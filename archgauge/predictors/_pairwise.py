@@ -16,7 +16,7 @@ What the paper leaves open, and our choice:
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class Pairwise(Neural, Ranker):
     Args:
         epochs, learning_rate, batch_size: of Adam. The defaults are GENNAPE's on a large source; for 50 labels it
             takes 100 epochs of batches of 1.
+        schedule: "constant", or "cosine": the learning rate falls to zero. GENNAPE prints none.
+        epoch_steps: most steps of an epoch, where given: from `epoch_steps * batch_size` rows on the batches grow.
         seed: of the initial weights and the pairs.
 
     Attributes:
@@ -54,9 +56,18 @@ class Pairwise(Neural, Ranker):
 
     network_: PairwiseClassifier
 
-    def __init__(self, *, epochs: int = 40, learning_rate: float = 1e-4, batch_size: int = 32, seed: int):
-        self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
-        self.seed = seed
+    def __init__(
+        self,
+        *,
+        epochs: int = 40,
+        learning_rate: float = 1e-4,
+        schedule: Literal["constant", "cosine"] = "constant",
+        batch_size: int = 32,
+        epoch_steps: int | None = None,
+        seed: int,
+    ):
+        self.epochs, self.learning_rate, self.schedule = epochs, learning_rate, schedule
+        self.batch_size, self.epoch_steps, self.seed = batch_size, epoch_steps, seed
 
     @abstractmethod
     def network(self, widths: list[int], generator: torch.Generator) -> PairwiseClassifier:

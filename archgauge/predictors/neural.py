@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, cos, pi
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from archgauge.predictors.population import Population, training_labels
 
@@ -19,6 +20,9 @@ PREDICT_ROWS = 4096
 """Rows that a head predicts at a time."""
 
 Network = TypeVar("Network", bound=nn.Module)
+Schedule = Literal["constant", "cosine"]
+"""How the learning rate goes over a training: it stays, or falls to zero along half a cosine."""
+
 FlopsTransform = Literal["none", "eq5", "centred"]
 """How a head's target depends on a network's multiply-adds; see `Target`."""
 
@@ -29,8 +33,8 @@ State = dict[str, Any]
 class Neural(ABC):
     """A network that is trained on one set of labels and can go on with another.
 
-    A subclass' constructor stores `epochs`, `learning_rate`, `batch_size` and `seed`, and `epoch_steps` where it limits
-    the steps of an epoch.
+    A subclass' constructor stores `epochs`, `learning_rate`, `schedule`, `batch_size`, `epoch_steps` and `seed`: of
+    Adam, where an epoch takes at most `epoch_steps` steps, if given, and batches grow with the labels from there on.
 
     Attributes:
         network_: the trained network.
@@ -38,8 +42,9 @@ class Neural(ABC):
 
     epochs: int
     learning_rate: float
+    schedule: Schedule
     batch_size: int
-    epoch_steps: int | None = None
+    epoch_steps: int | None
     seed: int
     network_: nn.Module
 
@@ -85,6 +90,7 @@ class Neural(ABC):
             len(labels),
             epochs=self.epochs,
             learning_rate=self.learning_rate,
+            schedule=self.schedule,
             batch_size=max(self.batch_size, ceil(len(labels) / (self.epoch_steps or len(labels)))),
             generator=generator,
             watch=watch,
@@ -103,8 +109,8 @@ class Neural(ABC):
     ) -> Self:
         """Go on from the trained weights with n labels (n,) in percent of another family.
 
-        Scales stay those of the first labels (GENNAPE, "Transferability Prediction Error": the source's mean and
-        standard deviation standardise the fine-tuning labels too).
+        The learning rate stays what it is. Scales stay those of the first labels (GENNAPE, "Transferability Prediction
+        Error": the source's mean and standard deviation standardise the fine-tuning labels too).
 
         Args:
             seed: of the order of the rows.
@@ -120,6 +126,7 @@ class Neural(ABC):
             len(labels),
             epochs=epochs,
             learning_rate=learning_rate,
+            schedule="constant",
             batch_size=batch_size,
             generator=generator,
         )
@@ -196,6 +203,7 @@ def minimise(
     *,
     epochs: int,
     learning_rate: float,
+    schedule: Schedule,
     batch_size: int,
     generator: torch.Generator,
     watch: Callable[[int], None] = lambda epoch: None,
@@ -205,11 +213,14 @@ def minimise(
     Args:
         network: what learns, in place.
         loss: from the rows of a batch, (b,) int64 below `n`, to their mean loss.
+        schedule: of the learning rate, over all steps.
         n: training rows.
         generator: draws the order of the rows in each epoch.
         watch: is told the number of each epoch at its end.
     """
     optimiser = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
+    steps = epochs * ceil(n / batch_size)
+    rate = LambdaLR(optimiser, lambda step: (1 + cos(pi * step / steps)) / 2 if schedule == "cosine" else 1.0)
     for epoch in range(epochs):
         for rows in torch.randperm(n, generator=generator).split(batch_size):
             value = loss(rows)
@@ -217,6 +228,7 @@ def minimise(
             value.backward()
             nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_CLIP)
             optimiser.step()
+            rate.step()
         watch(epoch)
 
 
