@@ -151,7 +151,7 @@ def test_a_guide_is_fine_tuned_only_where_labels_are_asked_for():
         ("families.nb201.guided_by", {"experiment": "to_zoo", "n_train": 50}, "experiment: expected one of to_nb201"),
         (
             "families.nb201.guided_by",
-            {"experiment": "held_out_nb201", "n_train": 50},
+            {"experiment": "three_way_nb201", "n_train": 50},
             "expected one of to_nb201, .*got .held_out",
         ),
         ("families.nb201.guided_by", {"experiment": "to_nb201", "n_train": 51}, "n_train: expected one of 0, 0, 50"),

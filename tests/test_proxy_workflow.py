@@ -123,9 +123,9 @@ def test_the_three_way_hold_out():
         assert len(named) == sum(len(one["tables"]) for one in settings["families"])
         inputs = source_labels(config, experiment["source"]) + source_splits(config, experiment["source"])
         assert not [path for path in inputs if family in path]
-    assert split_settings(config, "held_out_nb201")["only"] == "without_none"
-    assert split_modules(config, "held_out_nb201") == ["archgauge.families.nb201"]
-    assert split_modules(config, "held_out_nb101") == []
+    assert split_settings(config, "three_way_nb201")["only"] == "without_none"
+    assert split_modules(config, "three_way_nb201") == ["archgauge.families.nb201"]
+    assert split_modules(config, "three_way_nb101") == []
     assert set(config["encoders"]["cl_three"]["families"]) == families
 
 
@@ -143,9 +143,9 @@ def test_the_three_way_hold_out():
         ("papers.transferable_table1.learnt.rows.GNN-fine-tune", {"predictor": "x"}, "rows.GNN-fine-tune.predictor"),
         ("papers.transferable_table1.learnt.rows.x", {"predictor": "few_gp", "zero_shot": True}, "rows.x: .*, got 0"),
         ("papers.transferable_table1.learnt.families.nb101.n_train", 51, "nb101.n_train: expected one of 0, 50, got"),
-        ("papers.transferable_table1.learnt.families.nb101.experiment", "few_labels", "expected one of held_out_nb101"),
+        ("papers.transferable_table1.learnt.families.nb101.experiment", "few_labels", "expected one of three_way_nb101"),
         ("papers.transferable_table1.learnt.families.zoo", PLACE, "learnt.families: expected one of nb101"),
-        ("experiments.held_out_nb101.metrics", ["kendall"], "experiment.metrics: expected one of kendall, got 'spear"),
+        ("experiments.three_way_nb101.metrics", ["kendall"], "experiment.metrics: expected one of kendall, got 'spear"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(path, value, message):

@@ -54,16 +54,16 @@ def changed(path: str, value) -> dict:
             "nb201_nb301.sources: expected one of nb101_source, .*, got 'nb101_nb301'",
         ),
         (
-            "experiments.held_out_nb101.source",
+            "experiments.three_way_nb101.source",
             "nb101_nb201",
-            "held_out_nb101.source: expected one of nb201_labels, nb301_labels, nb201_nb301, got 'nb101_nb201'",
+            "three_way_nb101.source: expected one of nb201_labels, nb301_labels, nb201_nb301, got 'nb101_nb201'",
         ),
         ("experiments.nb201_nb301.labels", "percent", r"nb201_nb301.labels: .*'percent' is not one of"),
         ("experiments.nb201_nb301.predictors", ["gennape"], "nb201_nb301.predictors: expected one of macs"),
         (
-            "experiments.held_out_nb201.only",
+            "experiments.three_way_nb201.only",
             "without_nine",
-            "held_out_nb201.only: expected a function of .*nb201.py, got",
+            "three_way_nb201.only: expected a function of .*nb201.py, got",
         ),
         ("experiments.to_nb201.transferred", "worst", r"to_nb201.transferred: .*'worst' is not one of"),
         (
