@@ -148,11 +148,11 @@ def test_a_guide_is_fine_tuned_only_where_labels_are_asked_for():
     [
         ("guide", "gennape_k_gnn", r"gennape_table7.guide: expected one of gennape_cl, .*got 'gennape_k_gnn'"),
         ("search", {"iterations": 6, "kept": 10}, "search: .*'children' is a required property"),
-        ("families.nb201.guided_by", {"experiment": "to_zoo", "n_train": 50}, "experiment: expected one of to_nb201"),
+        ("families.nb201.guided_by", {"experiment": "to_zoo", "n_train": 50}, "experiment: expected one of to_nb201_all"),
         (
             "families.nb201.guided_by",
             {"experiment": "three_way_nb201", "n_train": 50},
-            "expected one of to_nb201, .*got .held_out",
+            "expected one of to_nb201_all, .*got .three_way",
         ),
         ("families.nb201.guided_by", {"experiment": "to_nb201", "n_train": 51}, "n_train: expected one of 0, 0, 50"),
         ("families.nb101.guided_by", {"experiment": "nb101_source", "n_train": 9}, "n_train: expected one of 0, got 9"),

@@ -69,7 +69,7 @@ def changed(path: str, value) -> dict:
         (
             "predictors.few_gp.fine_tuning",
             {"epochs": 1, "learning_rate": 0.1, "batch_size": 1},
-            "experiments.to_nb201.predictors: expected one of macs, .*, got 'few_gp'",
+            "experiments.to_nb201_all.predictors: expected one of macs, .*, got 'few_gp'",
         ),
         (
             "experiments.few_labels.predictors",
@@ -168,7 +168,7 @@ def markdown() -> str:
 
 def test_families_are_rows_and_predictors_columns(markdown):
     lines = markdown.splitlines()
-    assert re.sub("[†‡§]", "", lines[2]).startswith("| family | MACs | Parameters | GP on path statistics")
+    assert re.sub("[†‡§]", "", lines[2]).startswith("| family | MACs | Parameters | jacov | synflow | Ridge on counts | GP on path")
     assert "GENNAPE" in lines[2]
     (zero,) = [line for line in lines if "[0.8146]" in line]
     assert "**0.800** (1)" in zero
