@@ -1,6 +1,6 @@
 """What the rules ask of the configuration, which `archgauge.config_check.check` has checked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -259,21 +259,31 @@ def table_settings(config: Config, table: str) -> dict[str, Any]:
         "in_percent": in_percent(config, experiment["predictors"]),
         "headline": experiment["headline"],
         "published": [{"n_train": settings["n_train"][0], **plain(one)} for one in settings.get("published", [])],
-        "notes": {
-            name: config["predictors"][name]["note"]
-            for name in experiment["predictors"]
-            if "note" in config["predictors"][name]
-        },
+        "notes": notes_of(config, experiment["predictors"]),
         "protocol": experiment["protocol"],
         "label": experiment["label"],
         "titles": {name: config["predictors"][name]["title"] for name in experiment["predictors"]},
     }
 
 
-def clusterings_of(config: Config, predictors: Iterable[str]) -> dict[str, str]:
-    """The clusterings that predictors read memberships of, each with the predictor's title."""
-    chosen = (config["predictors"][name] for name in predictors)
-    return {one["title"]: one["clustering"] for one in chosen if "clustering" in one}
+def clusterings_of(config: Config, predictors: Collection[str]) -> list[tuple[str, str]]:
+    """(title, clustering) of each predictor that reads memberships; see `_said`."""
+    return _said(config, predictors, "clustering")
+
+
+def notes_of(config: Config, predictors: Collection[str]) -> list[tuple[str, str]]:
+    """(title, note) of each predictor that has one; see `_said`."""
+    return _said(config, predictors, "note")
+
+
+def _said(config: Config, predictors: Collection[str], key: str) -> list[tuple[str, str]]:
+    """What the predictors of a table have under a key; an ensemble speaks for its members that are not among them."""
+    return [
+        (config["predictors"][name]["title"], config["predictors"][one][key])
+        for name in predictors
+        for one in (name, *(m for m in config["predictors"][name].get("members", ()) if m not in predictors))
+        if key in config["predictors"][one]
+    ]
 
 
 def datasheet_splits(config: Config, family: str) -> dict[str, list[int]]:

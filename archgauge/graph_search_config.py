@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from archgauge.config import Config, can_run, plain, population_tables, predictor_keywords
+from archgauge.config import Config, can_run, clusterings_of, plain, population_tables, predictor_keywords
 from archgauge.evaluation.published import published
 from archgauge.proxy_config import IMAGES
 from archgauge.signatures import datasheet_of, needs_of
@@ -155,6 +155,7 @@ def mutation_table_settings(config: Config) -> dict[str, Any]:
         "title": paper["title"],
         "search": plain(paper["search"]),
         "families": families,
+        "clusterings": clusterings_of(config, [paper["guide"]]) if ready else [],
     }
 
 

@@ -141,7 +141,7 @@ def _learnt_settings(config: Config, paper: str) -> dict[str, Any]:
         "headline": learnt["headline"],
         "rows": rows,
         "notes": {row: chosen["note"] for row, chosen in predictors.items() if "note" in chosen},
-        "scales": {family: scale_of(config, place["experiment"]) for family, place in ready.items()},
+        "scales": {family: scale_of(config, place["experiment"], place["n_train"]) for family, place in ready.items()},
     }
 
 

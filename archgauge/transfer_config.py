@@ -1,6 +1,6 @@
 """What the rules of transfers ask of the configuration, which `archgauge.config_check.check` has checked."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from archgauge.config import (
@@ -9,6 +9,7 @@ from archgauge.config import (
     clusterings_of,
     families_of,
     in_percent,
+    notes_of,
     plain,
     population_tables,
     predictor_keywords,
@@ -200,9 +201,10 @@ def transfer_metrics(config: Config, table: str) -> list[str]:
     return [f"results/metrics/{name}.parquet" for name in dict.fromkeys(_run(config, table).values())]
 
 
-def cluster_files(config: Config, predictors: Iterable[str]) -> list[str]:
+def cluster_files(config: Config, predictors: Collection[str]) -> list[str]:
     """The clusterings behind the memberships that predictors read."""
-    return [f"results/clusters/{name}.npz" for name in dict.fromkeys(clusterings_of(config, predictors).values())]
+    names = dict.fromkeys(name for _, name in clusterings_of(config, predictors))
+    return [f"results/clusters/{name}.npz" for name in names]
 
 
 def transfer_table_settings(config: Config, table: str) -> dict[str, Any]:
@@ -216,10 +218,10 @@ def transfer_table_settings(config: Config, table: str) -> dict[str, Any]:
             for text, row in settings["rows"].items()
         },
         "titles": {name: one["title"] for name, one in shown.items()},
-        "notes": {one["title"]: one["note"] for one in shown.values() if "note" in one},
+        "notes": notes_of(config, shown),
         "clusterings": clusterings_of(config, shown),
         "in_percent": in_percent(config, shown),
-        "scales": {name: scale_of(config, name) for name in dict.fromkeys(run.values())},
+        "scales": {text: scale_of(config, name, settings["rows"][text]["n_train"]) for text, name in run.items()},
     }
 
 
@@ -229,11 +231,11 @@ def _run(config: Config, table: str) -> dict[str, str]:
     return {text: row["experiment"] for text, row in rows if "experiment" in row and can_run(config, row["experiment"])}
 
 
-def scale_of(config: Config, experiment: str) -> str:
-    """What an experiment learns from, and by what it is judged."""
+def scale_of(config: Config, experiment: str, n_train: int) -> str:
+    """What an experiment learns from, of the target `n_train` labels, and by what it is judged."""
     settings = config["experiments"][experiment]
     if settings["protocol"] == "source":
-        (n_train,), sample = settings["n_train"], config["families"][settings["family"]]["sample"]
+        sample = config["families"][settings["family"]]["sample"]
         drawn = "all" if sample is None else f"a sample of {sample:,}"
         return (
             f"Trained on {n_train:,} labels {settings['label']} of {settings['family']} ({drawn}, those below "
@@ -245,9 +247,8 @@ def scale_of(config: Config, experiment: str) -> str:
     )
     kept = "the seed of the best ρ there" if settings["transferred"] == "best" else "each seed"
     trained = "1 seed)" if models["seeds"] == 1 else f"{models['seeds']} seeds), {kept} transferred"
-    return (
-        f"Label {settings['label']}; from {source} ({learnt}, {trained}; {settings['splits']} draws of target labels."
-    )
+    drawn = f"{settings['splits']} draws of {n_train} target labels" if n_train else "no label of the target"
+    return f"Label {settings['label']}; from {source} ({learnt}, {trained}; {drawn}."
 
 
 def _made_of(config: Config, experiment: str, predictor: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from test_config import changed
+from toy_clusters import toy_fit
 
 from archgauge.config_check import check
 from archgauge.errors import ConfigError
@@ -46,7 +47,7 @@ def settings(tables_dir) -> dict:
 
 
 def printed(settings: dict, **searched) -> tuple[str, dict[str, list[str]]]:
-    text = as_markdown(mutation_table(settings, searched))
+    text = as_markdown(mutation_table(settings, searched, {"fcm_gennape": toy_fit()}))
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     return text, {row: cells for row, *cells in lines}
 
@@ -148,7 +149,11 @@ def test_a_guide_is_fine_tuned_only_where_labels_are_asked_for():
     [
         ("guide", "gennape_k_gnn", r"gennape_table7.guide: expected one of gennape_cl, .*got 'gennape_k_gnn'"),
         ("search", {"iterations": 6, "kept": 10}, "search: .*'children' is a required property"),
-        ("families.nb201.guided_by", {"experiment": "to_zoo", "n_train": 50}, "experiment: expected one of to_nb201_all"),
+        (
+            "families.nb201.guided_by",
+            {"experiment": "to_zoo", "n_train": 50},
+            "expected one of to_nb201_all",
+        ),
         (
             "families.nb201.guided_by",
             {"experiment": "three_way_nb201", "n_train": 50},

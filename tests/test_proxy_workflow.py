@@ -143,7 +143,7 @@ def test_the_three_way_hold_out():
         ("papers.transferable_table1.learnt.rows.GNN-fine-tune", {"predictor": "x"}, "rows.GNN-fine-tune.predictor"),
         ("papers.transferable_table1.learnt.rows.x", {"predictor": "few_gp", "zero_shot": True}, "rows.x: .*, got 0"),
         ("papers.transferable_table1.learnt.families.nb101.n_train", 51, "nb101.n_train: expected one of 0, 50, got"),
-        ("papers.transferable_table1.learnt.families.nb101.experiment", "few_labels", "expected one of three_way_nb101"),
+        ("papers.transferable_table1.learnt.families.nb101.experiment", "few_labels", "expected one of three_way_nb"),
         ("papers.transferable_table1.learnt.families.zoo", PLACE, "learnt.families: expected one of nb101"),
         ("experiments.three_way_nb101.metrics", ["kendall"], "experiment.metrics: expected one of kendall, got 'spear"),
     ],

@@ -4,12 +4,11 @@ import copy
 import re
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
+from toy_clusters import toy_fit
 
-from archgauge.clustering import fit_clusters
 from archgauge.config import by_default, can_run, evaluate_settings, learnt_from, split_settings
 from archgauge.config_check import check
 from archgauge.errors import ConfigError
@@ -163,12 +162,14 @@ def markdown() -> str:
     config = copy.deepcopy({**SHIPPED, "tables_dir": "somewhere"})
     config["families"]["nb301"]["labels"]["source"] = None
     settings = transfer_table_settings(config, "gennape_table5")
-    return as_markdown(transfer_table(metrics(), {}, settings))
+    return as_markdown(transfer_table(metrics(), {"fcm_gennape": toy_fit(), "fcm_gennape_pairs": toy_fit()}, settings))
 
 
 def test_families_are_rows_and_predictors_columns(markdown):
     lines = markdown.splitlines()
-    assert re.sub("[†‡§]", "", lines[2]).startswith("| family | MACs | Parameters | jacov | synflow | Ridge on counts | GP on path")
+    assert re.sub("[†‡§]", "", lines[2]).startswith(
+        "| family | MACs | Parameters | jacov | synflow | Ridge on counts |"
+    )
     assert "GENNAPE" in lines[2]
     (zero,) = [line for line in lines if "[0.8146]" in line]
     assert "**0.800** (1)" in zero
@@ -193,12 +194,21 @@ def test_the_scale_stands_under_the_table(markdown):
     assert "from nb101_source (2,300 labels of nb101, 2 seeds), the seed of the best ρ there transferred" in markdown
 
 
+def test_an_ensemble_speaks_for_its_members(markdown):
+    """Their clusters and their reservations stand at its column, where they have no column of their own."""
+    assert "Fuzzy clusters fcm_gennape: m = 2" in markdown
+    assert "Fuzzy clusters fcm_gennape_pairs: m = 2" in markdown
+    assert "found while looking at NAS-Bench-201" in markdown
+
+
+def test_a_row_says_what_it_has_seen_of_the_target(markdown):
+    assert "the seed of the best ρ there transferred; no label of the target." in markdown
+    assert "the seed of the best ρ there transferred; 5 draws of 50 target labels." in markdown
+
+
 def test_every_fit_of_fuzzy_clusters_says_how_it_came_out():
-    rng = np.random.default_rng(0)
-    data = np.concatenate([rng.normal(size=(40, 3)) + 20 * centre for centre in np.eye(3)])
-    settings = {"n_clusters": 3, "fuzzifier": 2.0, "pca_dims": 3, "tolerance": 1e-9, "max_iterations": 500}
-    fit = fit_clusters(data, np.ones(120), **settings, engine="torch", rng=rng)
-    (note,) = cluster_notes({"c": fit}, {"CL+FCM": "c"})
+    fit = toy_fit()
+    (note,) = cluster_notes({"c": fit}, [("CL+FCM", "c")])
     assert note.row == "CL+FCM"
     assert note.text.startswith("Fuzzy clusters c: m = 2, 3 of 3 centroids distinct, λ = ")
     assert f"entropy of the memberships {fit.diagnosis.membership_entropy:.3f}" in note.text

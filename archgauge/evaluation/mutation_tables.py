@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from archgauge.clustering import FuzzyClusters
 from archgauge.evaluation.mutations import improved, mutants
 from archgauge.evaluation.published import Published, published
+from archgauge.evaluation.reports import cluster_notes
 from archgauge.evaluation.statistics import Summary, summarise
 from archgauge.evaluation.tables import Entry, Note, ResultTable, annotated
 
@@ -44,12 +46,15 @@ class Searched:
     accuracy_pct: Mapping[str, list[float]]
 
 
-def mutation_table(settings: Mapping[str, Any], searched: Mapping[str, Searched]) -> ResultTable:
+def mutation_table(
+    settings: Mapping[str, Any], searched: Mapping[str, Searched], clusterings: Mapping[str, FuzzyClusters]
+) -> ResultTable:
     """Arrange starts, found networks and the ends of random descents.
 
     Args:
         settings: of `archgauge.graph_search_config.mutation_table_settings`.
         searched: by family; a family whose guide cannot be had is missing.
+        clusterings: the fit whose memberships the guide reads, if it reads any.
     """
     rows: list[str] = []
     entries: dict[tuple[str, str], Entry] = {}
@@ -68,6 +73,9 @@ def mutation_table(settings: Mapping[str, Any], searched: Mapping[str, Searched]
                 if column not in numbers:
                     notes.append(Note(_reason(known, one), row, column))
         notes += _row_notes(list(names), one, known, settings)
+        if known is not None:
+            found = list(names)[1]
+            notes += cluster_notes(clusterings, [(found, name) for _, name in settings["clusterings"]])
     return annotated(settings["title"], "network", rows, list(COLUMNS), entries, notes, _LEGEND)
 
 

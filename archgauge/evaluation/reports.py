@@ -1,6 +1,6 @@
 """The tables of the configured experiments: a row for each predictor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import product
@@ -14,7 +14,8 @@ from archgauge.evaluation.published import Published, published
 from archgauge.evaluation.tables import Heading, Note, ResultTable, pivot, transposed
 
 _POPULATION_NOTES = {
-    "without_none": "Cells without `none`, the 4,096 of NAS-Bench-201 that papers report on, less training cells.",
+    "without_none": "Cells without `none`, the 4,096 of NAS-Bench-201 that papers report on, less training cells, "
+    "which are drawn from all 15,625.",
     "unseen_functions": "Without cells whose live graph equals that of a training cell.",
     "all": "All architectures less those learnt from.",
 }
@@ -23,7 +24,14 @@ _ZERO_SHOT_NOTES = {
     "unseen_functions": "All cells: none was learnt from.",
     "all": "All architectures: none was learnt from.",
 }
-_SOURCE_NOTES = dict.fromkeys(_POPULATION_NOTES, "The second validation set, a tenth of the family.")
+_SOURCE_NOTES = dict.fromkeys(
+    _POPULATION_NOTES,
+    "The second validation set, a tenth of the family. Encoders and clusters have seen its graphs, without labels.",
+)
+_ONE_ENCODER = (
+    "± is over draws of target labels, or over seeds of what was trained on the source. All hangs on one encoder: the "
+    "table encoder_draws has others."
+)
 _PROTOCOL_NOTES = {"zero_shot": _ZERO_SHOT_NOTES, "source": _SOURCE_NOTES}
 HEADLINE_NOTE = "The row that the configuration names to carry the result; the others are compared with it."
 _METRIC_NAMES = {
@@ -58,7 +66,7 @@ def experiment_table(
         judged = {column.text: _judged(metrics, column.where) for column in columns.values()}
         notes += [Note(f"Label {settings['label']}; {n:,} networks judged.", column=text) for text, n in judged.items()]
     notes.append(Note(HEADLINE_NOTE, row=titles[settings["headline"]]))
-    notes += [Note(text, row=titles[name]) for name, text in settings["notes"].items()]
+    notes += [Note(text, row=title) for title, text in settings["notes"]]
     notes += cluster_notes(clusterings, settings["clusterings"])
     notes += _no_errors(settings, [column for (metric, *_), column in columns.items() if metric == "mae"])
     return pivot(
@@ -88,7 +96,7 @@ def transfer_table(
         (text, metric): _line(text if len(settings["metrics"]) == 1 else f"{text}, {metric}", row, metric)
         for metric, text, row in ((metric, *item) for metric in settings["metrics"] for item in rows.items())
     }
-    notes = [Note(text, row=title) for title, text in settings["notes"].items()]
+    notes = [Note(text, row=title) for title, text in settings["notes"]]
     notes += cluster_notes(clusterings, settings["clusterings"])
     notes += _no_errors(settings, [line for (_, metric), line in lines.items() if metric == "mae"])
     for (text, _), line in lines.items():
@@ -96,7 +104,7 @@ def transfer_table(
         if "missing" in row:
             notes += [Note(row["missing"], title, line.text) for title in titles.values()]
         else:
-            scale = settings["scales"][row["experiment"]]
+            scale = settings["scales"][text]
             notes.append(Note(f"{scale} {_judged(metrics, line.where):,} networks judged.", column=line.text))
         notes += [Note(row["note"], column=line.text)] if "note" in row else []
     table = pivot(
@@ -116,7 +124,7 @@ def transfer_table(
         notes=notes,
         reference=titles[settings["headline"]],
     )
-    legend = (*table.legend, *([settings["note"]] if "note" in settings else []))
+    legend = (*table.legend, _ONE_ENCODER, *([settings["note"]] if "note" in settings else []))
     return transposed(replace(table, legend=legend), corner="family")
 
 
@@ -138,14 +146,14 @@ def _line(text: str, row: Mapping[str, Any], metric: str) -> Heading:
     return Heading(text, {"metric": metric, **{key: row[key] for key in ("experiment", "n_train", "population")}})
 
 
-def cluster_notes(clusterings: Mapping[str, FuzzyClusters], of_row: Mapping[str, str]) -> list[Note]:
+def cluster_notes(clusterings: Mapping[str, FuzzyClusters], of_rows: Iterable[tuple[str, str]]) -> list[Note]:
     """Say at each predictor's row how its fuzzy clusters came out: a collapsed fit is never used silently.
 
     Args:
-        of_row: the name of the clustering by the text of the row.
+        of_rows: the text of each row and the name of its clustering.
     """
     notes = []
-    for row, name in of_row.items():
+    for row, name in of_rows:
         fit, found = clusterings[name], clusterings[name].diagnosis
         notes.append(
             Note(
