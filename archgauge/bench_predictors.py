@@ -26,6 +26,9 @@ BEST_MS = {"cells": 5.9, "graphs": 66.0}
 `VERTICES` nodes, PyG's GraphConv for `BATCH` graphs of some `NODES`. DGL took 8.3 and 69."""
 SLOWER = 1.5
 """A step may take so many times the best one."""
+ENCODER = GraphEncoderConfig(features="extended", gnn_layers=8)
+"""Of the transfers in config.yaml, as the fuzzifier is."""
+FUZZIFIER = 2.0
 SCORED, LABELS, TUNED_BATCH, CLUSTERS = 1_500, 50, 5, 16
 EPOCHS, MEASURED_EPOCHS = 100, 5
 
@@ -87,14 +90,14 @@ def _work_of_k_gnn(batch: GraphBatch, rows: int, width: int, layers: int) -> tup
 def predictors(machine: Machine, store: GraphStore, rng: np.random.Generator) -> Iterator[Line]:
     """GENNAPE's encoder, and its regressor with clusters and FLOPs transform (CL+FCM+T): scoring and fine-tuning."""
     rows = rng.permutation(len(store))[:SCORED]
-    encoder = GraphEncoder(GraphEncoderConfig(), torch.Generator().manual_seed(0))
+    encoder = GraphEncoder(ENCODER, torch.Generator().manual_seed(0))
     embedding_s = timed(lambda: encoder.embed(store, rows), 3)
     floor = _floor_of_embedding(machine, store, rows)
     yield Line(f"{SCORED:,} graphs embedded", embedding_s, "s", floor, note=f"{SCORED / embedding_s:,.0f} graphs/s")
 
     embedded, macs = encoder.embed(store, rows), store.macs[rows].astype(float)
     clusters = fit_clusters(
-        embedded, macs, n_clusters=CLUSTERS, fuzzifier=2.0, pca_dims=32, tolerance=1e-3, max_iterations=20,
+        embedded, macs, n_clusters=CLUSTERS, fuzzifier=FUZZIFIER, pca_dims=32, tolerance=1e-3, max_iterations=20,
         engine="torch", rng=rng,
     )  # fmt: skip
 
@@ -121,12 +124,11 @@ def predictors(machine: Machine, store: GraphStore, rng: np.random.Generator) ->
 
 def _floor_of_embedding(machine: Machine, store: GraphStore, rows: np.ndarray) -> float:
     """Seconds. A token takes four square matrices and the feed-forward pair, attention two products of token pairs."""
-    config, batch = GraphEncoderConfig(), store.batch(rows)
-    flops, moved = _work_of_k_gnn(batch, len(store.kinds), config.half_width, config.gnn_layers)
+    batch, width = store.batch(rows), ENCODER.half_width
+    flops, moved = _work_of_k_gnn(batch, len(store.kinds), width, ENCODER.gnn_layers)
     pairs = torch.unique(batch.graph_of_node() * len(store.kinds) + batch.kind) // len(store.kinds)
     tokens = torch.bincount(pairs).double()
-    width = config.half_width
-    flops += float(tokens.sum()) * 2 * (4 * width**2 + 2 * width * config.feedforward)
+    flops += float(tokens.sum()) * 2 * (4 * width**2 + 2 * width * ENCODER.feedforward)
     flops += float((tokens**2).sum()) * 2 * 2 * width
     return flops / machine.flops_per_s + moved / machine.bytes_per_s
 
@@ -135,12 +137,12 @@ def clustering(machine: Machine, rng: np.random.Generator) -> Iterator[Line]:
     """One iteration of fuzzy c-means at GENNAPE's size: 49,000 graphs, 33 numbers, 16 clusters."""
     graphs, numbers, clusters = 49_000, 33, 16
     data = rng.standard_normal((graphs, numbers))
-    first = initial_memberships(data, clusters, 1.5, rng)
+    first = initial_memberships(data, clusters, FUZZIFIER, rng)
     # Floor: two matrix products; data read twice, distances and weights written and read once in float64.
     flops = 2 * 2 * graphs * numbers * clusters
     moved = 8 * (2 * graphs * numbers + 4 * graphs * clusters)
     floor = 1e3 * (flops / machine.double_flops_per_s + moved / machine.bytes_per_s)
     for name, engine in ENGINES.items():
-        updates = engine(data, first, 1.5)
+        updates = engine(data, first, FUZZIFIER)
         milliseconds, bar = 1e3 * timed(partial(next, updates), 20), 10 if name == "torch" else None
         yield Line(f"fuzzy c-means iteration, {name}", milliseconds, "ms", floor, bar)

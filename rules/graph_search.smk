@@ -70,9 +70,11 @@ rule gennape_table7:
             for family in searched_families(config)
         ],
         trained=trained_files(config),
-        clusters=cluster_files(config, [config["papers"]["gennape_table7"]["guide"]])
-        if searched_families(config)
-        else [],
+        clusters=(
+            cluster_files(config, [config["papers"]["gennape_table7"]["guide"]])
+            if searched_families(config)
+            else []
+        ),
     output:
         page=report(
             "results/tables/gennape_table7.html",
