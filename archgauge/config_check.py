@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from archgauge.config import Config, sampled, sizes
+from archgauge.config import Config, families_of, sampled, sizes
 from archgauge.config_values import check_choice, check_keywords, check_schema
 from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
@@ -29,7 +29,7 @@ from archgauge.signatures import (
     needs_of,
     remotes,
 )
-from archgauge.transfer_config import transfer_choices
+from archgauge.transfer_config import SOURCES, transfer_choices
 
 PLUGINS = {
     "family": ("archgauge.families", "FAMILY"),
@@ -283,6 +283,19 @@ def _check_guide(where: str, search: Config, predictor: Config) -> None:
         )
 
 
+def _check_guide_source(where: str, search: Config, strategy: Config, config: Config) -> None:
+    """A guide comes from other families than the one that is searched, and can be fine-tuned."""
+    known = [
+        name
+        for name, experiment in config["experiments"].items()
+        if experiment["protocol"] in SOURCES
+        and strategy.get("predictor") in experiment["predictors"]
+        and "fine_tuning" in config["predictors"][strategy["predictor"]]
+        and search["family"] not in families_of(config, name)
+    ]
+    check_choice(where, strategy["source"], known)
+
+
 def _check_search_table(where: str, table: Config, config: Config) -> None:
     check_choice(f"{where}.headline", table["headline"], table["strategies"])
     for name, entry in table["searches"].items():
@@ -302,19 +315,6 @@ def _check_search_table(where: str, table: Config, config: Config) -> None:
 
 def _check_search(where: str, search: Config, config: Config) -> None:
     check_choice(f"{where}.family", search["family"], config["families"])
-    check_choice(f"{where}.headline", search["headline"], search["strategies"])
-    for name, strategy in search["strategies"].items():
-        one = f"{where}.strategies.{name}"
-        check_choice(f"{one}.module", strategy["module"], choices(*PLUGINS["strategy"]))
-        if "predictor" in strategy:
-            check_choice(f"{one}.predictor", strategy["predictor"], config["predictors"])
-            _check_guide(f"{one}.predictor", search, config["predictors"][strategy["predictor"]])
-        signature = keywords(f"archgauge.search.{strategy['module']}", "search")
-        settings = strategy.get("settings", {})
-        check_keywords(f"{one}.settings", settings, signature)
-        if strategy["module"] == "evolution":
-            numbers = {key: value for key, value in settings.items() if key != "refit"}
-            check_settings(ConfigError, f"{one}.settings", search["queries"], **numbers)
     if search.get("whole") and not has_member(search["family"], "enumerate_specs"):
         raise ConfigError(
             "the space of a search",
@@ -323,6 +323,21 @@ def _check_search(where: str, search: Config, config: Config) -> None:
             got=search["family"],
             remedy="Take the key out: then the family is searched as it is tabulated.",
         )
+    check_choice(f"{where}.headline", search["headline"], search["strategies"])
+    for name, strategy in search["strategies"].items():
+        one = f"{where}.strategies.{name}"
+        check_choice(f"{one}.module", strategy["module"], choices(*PLUGINS["strategy"]))
+        if "predictor" in strategy:
+            check_choice(f"{one}.predictor", strategy["predictor"], config["predictors"])
+            _check_guide(f"{one}.predictor", search, config["predictors"][strategy["predictor"]])
+        if "source" in strategy:
+            _check_guide_source(f"{one}.source", search, strategy, config)
+        signature = keywords(f"archgauge.search.{strategy['module']}", "search")
+        settings = strategy.get("settings", {})
+        check_keywords(f"{one}.settings", settings, signature)
+        if strategy["module"] == "evolution":
+            numbers = {key: value for key, value in settings.items() if key != "refit"}
+            check_settings(ConfigError, f"{one}.settings", search["queries"], **numbers)
     if max(search["shown"]) > search["queries"]:
         raise ConfigError(
             "the queries that a table shows",

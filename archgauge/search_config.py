@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from archgauge.config import Config, has_labels, plain, population_tables, predictor_keywords
+from archgauge.config import Config, can_run, has_labels, plain, population_tables, predictor_keywords
 from archgauge.signatures import datasheet_of, needs_of
-from archgauge.transfer_config import NO_LABELS
+from archgauge.transfer_config import NO_LABELS, model_files
 
 ON_DEMAND = frozenset({"macs", "params", "structure", "embedding"})
 """What a predictor may read in a search of a whole space, whose architectures are described when they come up."""
@@ -23,6 +23,12 @@ def searched_space(config: Config, search: str) -> str:
     return f"results/{folder}/{settings['family']}.parquet"
 
 
+def strategies_of(config: Config, search: str) -> dict[str, Config]:
+    """The strategies of a search, less those whose guide comes from families whose labels cannot be had."""
+    strategies = config["searches"][search]["strategies"]
+    return {name: one for name, one in strategies.items() if "source" not in one or can_run(config, one["source"])}
+
+
 def guide_of(config: Config, search: str, strategy: str) -> Config:
     """The predictor that guides a strategy; empty where none does."""
     return config["predictors"].get(config["searches"][search]["strategies"][strategy].get("predictor"), {})
@@ -39,11 +45,23 @@ def guide_tables(config: Config, search: str, strategy: str) -> dict[str, str]:
     return {"encoder": f"results/encoders/{chosen['encoder']}.pt"} if "embedding" in needs_of(chosen["module"]) else {}
 
 
+def guide_models(config: Config, search: str, strategy: str) -> list[str]:
+    """What a source has made of the predictor that guides a strategy, one file for each seed; none without a source."""
+    chosen = config["searches"][search]["strategies"][strategy]
+    return model_files(config, chosen["source"], chosen["predictor"]) if "source" in chosen else []
+
+
 def search_settings(config: Config, search: str, strategy: str) -> dict[str, Any]:
     """What workflow_scripts/search.py needs to know."""
     settings, guide = config["searches"][search], guide_of(config, search, strategy)
     chosen = settings["strategies"][strategy]
-    guided = {"module": guide["module"], "keywords": predictor_keywords(config, chosen["predictor"])} if guide else None
+    guided = None
+    if guide:
+        guided = {
+            "module": guide["module"],
+            "keywords": predictor_keywords(config, chosen["predictor"]),
+            "fine_tuning": plain(guide.get("fine_tuning", {})),
+        }
     return {
         "strategy": strategy,
         "module": chosen["module"],
@@ -80,7 +98,7 @@ def judge_settings(config: Config, search: str) -> dict[str, Any]:
 def search_report_settings(config: Config, search: str) -> dict[str, Any]:
     """What workflow_scripts/search_table.py and search_figure.py need to know."""
     settings = config["searches"][search]
-    strategies = settings["strategies"]
+    strategies = strategies_of(config, search)
     return {
         "title": settings["title"],
         "queries": settings["queries"],
@@ -105,15 +123,17 @@ def search_comparison_settings(config: Config, table: str) -> dict[str, Any]:
     settings, made = config["search_tables"][table], comparison_searches(config, table)
     searches = {}
     for name, entry in settings["searches"].items():
-        search = config["searches"][name]
+        search, runs = config["searches"][name], strategies_of(config, name)
+        unlabelled = dict.fromkeys(search["strategies"].keys() - runs.keys(), NO_LABELS)
         searches[name] = {
             **plain(entry),
+            "absent": plain(entry.get("absent", {})) | unlabelled,
             "missing": None if name in made else NO_LABELS,
             "family": datasheet_of(search["family"])["title"].partition(" (")[0],
             "label": search["label"],
             "searched_label": search["searched_label"],
             "most": search["queries"],
-            "strategies": list(search["strategies"]),
+            "strategies": list(runs),
         }
     strategies: dict[str, Config] = {}
     for name in settings["searches"]:

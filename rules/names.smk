@@ -73,6 +73,7 @@ from archgauge.proxy_config import (
 from archgauge.search_config import (
     comparison_searches,
     guide_of,
+    guide_models,
     guide_tables,
     judge_settings,
     search_comparison_settings,
@@ -81,6 +82,7 @@ from archgauge.search_config import (
     search_settings,
     searched_by_default,
     searched_space,
+    strategies_of,
 )
 from archgauge.signatures import datasheet_of
 from archgauge.transfer_config import (

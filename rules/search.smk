@@ -24,6 +24,7 @@ rule search:
         architectures=lambda w: searched_space(config, w.search),
         labels=lambda w: f"results/labels/{config['searches'][w.search]['family']}.parquet",
         population=lambda w: list(guide_tables(config, w.search, w.strategy).values()),
+        models=lambda w: guide_models(config, w.search, w.strategy),
     output:
         traces="results/search/{search}/{strategy}.parquet",
     log:
@@ -49,7 +50,7 @@ rule judge_search:
     input:
         traces=lambda w: [
             f"results/search/{w.search}/{strategy}.parquet"
-            for strategy in config["searches"][w.search]["strategies"]
+            for strategy in strategies_of(config, w.search)
         ],
         labels=lambda w: f"results/labels/{config['searches'][w.search]['family']}.parquet",
         architectures=lambda w: searched_space(config, w.search),

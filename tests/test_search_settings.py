@@ -11,10 +11,12 @@ from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
 from archgauge.search_config import (
     comparison_searches,
+    guide_models,
     guide_tables,
     search_modules,
     searched_by_default,
     searched_space,
+    strategies_of,
 )
 
 SHIPPED = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
@@ -107,9 +109,22 @@ def test_the_searches_of_the_papers_tables_are_asked_for_by_name():
     assert comparison_searches(SHIPPED, "transferable_table4") == ["ofa_mbv3_evolution"]
 
 
+def test_a_guide_from_families_without_labels_is_left_out():
+    assert "cl_tuned" not in strategies_of(SHIPPED, "nb201_evolution")
+    assert "cl_tuned" in strategies_of(SHIPPED | {"tables_dir": "somewhere"}, "nb201_evolution")
+    assert guide_models(SHIPPED, "nb201_evolution", "cl_tuned") == ["results/sources/nb101_nb301/transferable_cl/0.pt"]
+    assert guide_models(SHIPPED, "nb201_evolution", "cl") == []
+
+
 @pytest.mark.parametrize(
     ("search", "path", "value", "message"),
     [
+        (
+            "nb201_evolution",
+            "strategies.cl_tuned.source",
+            "nb101_nb201",
+            "cl_tuned.source: expected one of nb101_labels, nb301_labels, nb101_nb301, got 'nb101_nb201'",
+        ),
         ("nb101_evolution", "family", "nb301", "nb101_evolution.whole: expected a family whose space can be listed"),
         (
             "nb101_evolution",
@@ -119,7 +134,7 @@ def test_the_searches_of_the_papers_tables_are_asked_for_by_name():
         ),
     ],
 )
-def test_a_whole_space_that_cannot_be_searched(search, path, value, message):
+def test_a_search_that_cannot_be_made_is_named(search, path, value, message):
     config = copy.deepcopy(SHIPPED)
     node = config["searches"][search]
     *parents, last = path.split(".")

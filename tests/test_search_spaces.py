@@ -9,9 +9,13 @@ import pyarrow as pa
 import pytest
 import torch
 import yaml
+from scipy.stats import spearmanr
 
 from archgauge.encoders.graph_encoder import GraphEncoder, GraphEncoderConfig
+from archgauge.evaluation.protocols import factory
 from archgauge.evaluation.published import published
+from archgauge.evaluation.source_models import SourceModel, save_model
+from archgauge.evaluation.transfer import Transferred
 from archgauge.families import nb101, nb201
 from archgauge.graphs.paths import write_structures
 from archgauge.graphs.store import GraphStore
@@ -101,9 +105,67 @@ def test_a_whole_space_is_searched_without_tables_of_graphs(tmp_path):
         settings["keywords"] |= {"drawn": 20, "initial": 20, "labelled": 10, "children": 10, "batch": 5}
         traced = tmp_path / f"{name}.parquet"
         script("search")(
-            architectures=space, labels=labels, population=tables, traces=traced, settings=settings, fingerprint="f"
+            architectures=space,
+            labels=labels,
+            population=tables,
+            models=[],
+            traces=traced,
+            settings=settings,
+            fingerprint="f",
         )
         assert len(set(read_table(traced, TRACES)["arch_id"].to_pylist())) == 30
+
+
+def test_a_guide_from_other_families_is_fine_tuned_where_others_are_fitted(tmp_path):
+    """As configured for NAS-Bench-101: each run starts from the source's best seed, whatever ran before."""
+    specs = nb101.sample(60, np.random.default_rng(0))
+    rows = [{"arch_id": nb101.arch_id(spec), "family": "nb101", "spec": spec} for spec in specs]
+    table = pa.Table.from_pylist(rows, ARCHITECTURES)
+    settings = search_settings(SHIPPED, "nb101_evolution", "cl_tuned")
+    encoder = GraphEncoder(GraphEncoderConfig(features="extended"), torch.Generator().manual_seed(0))
+    known = OnDemand("nb101", {}, Space.of("nb101", table), {"macs", "embedding"}, encoder).take(np.arange(60))
+    accuracy = np.linspace(80, 94, 60)
+    make = factory(settings["guide"]["module"], settings["guide"]["keywords"])
+    states = {
+        seed: make(seed).fit(known, sign * accuracy + 100 * (sign < 0)).state() for seed, sign in ((0, -1), (1, 1))
+    }
+    models = [SourceModel(seed, seed / 2, np.zeros(2), states[seed], (87.0, 4.0)) for seed in (0, 1)]
+
+    guides = [Transferred(make, models[1], settings["guide"]["fine_tuning"], seed=seed) for seed in (4, 4, 5)]
+    before = guides[0].fit(known.take(slice(0)), accuracy[:0]).predict(known)
+    np.testing.assert_array_equal(before, make(1).restore(states[1]).predict(known))
+    few = np.random.default_rng(1).permutation(60)[:20]
+    one, again, other = (guide.fit(known.take(few), 60 - accuracy[few] / 9).predict(known) for guide in guides)
+    np.testing.assert_array_equal(one, guides[0].fit(known.take(few), 60 - accuracy[few] / 9).predict(known))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+    assert spearmanr(before, accuracy)[0] > 0.5 > 0 > spearmanr(one[few], accuracy[few])[0]
+
+    files = {name: tmp_path / name for name in ("space", "labels", "encoder", "traces")}
+    write_table(files["space"], table, ARCHITECTURES)
+    label = {
+        "arch_id": table["arch_id"],
+        "label": [settings["label"]] * 60,
+        "value": accuracy,
+        "unit": ["percent"] * 60,
+    }
+    write_table(files["labels"], pa.table(label), LABELS)
+    encoder.save(files["encoder"])
+    paths = [tmp_path / f"{model.seed}.pt" for model in models]
+    for path, model in zip(paths, models, strict=True):
+        save_model(path, model)
+    settings |= {"queries": 30, "seeds": 1}
+    settings["keywords"] |= {"drawn": 20, "initial": 20, "labelled": 10, "children": 10, "batch": 5}
+    script("search")(
+        architectures=files["space"],
+        labels=files["labels"],
+        population=[files["encoder"]],
+        models=paths,
+        traces=files["traces"],
+        settings=settings,
+        fingerprint="f",
+    )
+    assert len(set(read_table(files["traces"], TRACES)["arch_id"].to_pylist())) == 30
 
 
 def test_from_tables_to_a_table_and_a_figure(tmp_path):
@@ -130,6 +192,7 @@ def test_from_tables_to_a_table_and_a_figure(tmp_path):
             architectures=files["architectures"],
             labels=files["labels"],
             population=[files[table] for table in settings["tables"]],
+            models=[],
             traces=written[-1],
             settings=settings,
             fingerprint="f",

@@ -5,7 +5,7 @@ GENNAPE, "NAS-Bench-101 Comparison" and "Transferability Prediction Error".
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -180,6 +180,33 @@ def ensemble(
 
 def _as_it_is(predicted: np.ndarray) -> np.ndarray:
     return predicted
+
+
+class Transferred:
+    """A source's model as an estimator: fitting it is fine-tuning it anew.
+
+    Args:
+        make: a predictor from its seed.
+        model: of the source.
+        fine_tuning: "epochs", "learning_rate" and "batch_size".
+        seed: of the order of the labels.
+
+    Attributes:
+        predictor_: the fine-tuned predictor; its unit is that of the source's labels.
+    """
+
+    def __init__(self, make: Callable[[int], Any], model: SourceModel, fine_tuning: Mapping[str, Any], *, seed: int):
+        self._make, self._model, self._fine_tuning, self._seed = make, model, fine_tuning, seed
+
+    def fit(self, population: Population, accuracy_pct: np.ndarray) -> Self:
+        """Start from the source's model and go on with n labels (n,) in percent; with none it stays what it is."""
+        run = {"n_train": len(accuracy_pct), "seed": self._seed}
+        self.predictor_, _ = tuned(self._make, self._model, self._fine_tuning, population, accuracy_pct, run)
+        return self
+
+    def predict(self, population: Population) -> np.ndarray:
+        """Score each architecture: (N,) float64, higher is better."""
+        return self.predictor_.predict(population)
 
 
 def scored(
