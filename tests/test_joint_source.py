@@ -166,13 +166,6 @@ def test_the_scale_is_kept_with_the_model(tmp_path):
     model, _ = train(two_families(), [40, 40], True, make(epochs=1))
     save_model(tmp_path / "m.pt", model)
     assert load_model(tmp_path / "m.pt").label_scale == model.label_scale
-    plain, _ = train(two_families(), [40, 40], False, make(epochs=1))
-    save_model(tmp_path / "m.pt", plain)
-    assert load_model(tmp_path / "m.pt").label_scale is None
-    content = torch.load(tmp_path / "m.pt", weights_only=True)
-    del content["label_scale"]  # a file from before there were scales
-    torch.save(content, tmp_path / "m.pt")
-    assert load_model(tmp_path / "m.pt").label_scale is None
 
 
 # Targets

@@ -88,7 +88,7 @@ def test_what_is_saved_predicts_to_the_bit(name, graphs, tmp_path):
     population, accuracy = population_of(name, graphs)
     predictor = make(name)(3).fit(population.take(slice(16)), accuracy[:16])
     state = predictor.state()
-    save_model(tmp_path / "m.pt", SourceModel(3, 0.5, np.arange(4.0), state))
+    save_model(tmp_path / "m.pt", SourceModel(3, 0.5, np.arange(4.0), state, (90.0, 2.0)))
     found = load_model(tmp_path / "m.pt")
     restored = make(name)(3).restore(found.state)
     np.testing.assert_array_equal(restored.predict(population), predictor.predict(population))
@@ -232,10 +232,24 @@ def test_the_best_seed_is_the_one_of_the_second_validation_set():
 
 
 def test_transferred_is_the_best_or_every_seed():
-    models = [SourceModel(seed, rho, np.zeros(2), None) for seed, rho in enumerate((0.2, np.nan, 0.9, 0.5))]
+    found = (0.2, np.nan, 0.9, 0.5)
+    models = [SourceModel(seed, rho, np.zeros(2), None, (90.0, 2.0)) for seed, rho in enumerate(found)]
     assert [model.seed for model in transferred(models, "best")] == [2]
     assert [model.seed for model in transferred(models, "every")] == [0, 1, 2, 3]
     assert transferred(models[1:2], "best")[0].seed == 1
+
+
+def test_the_unit_of_a_targets_labels_is_of_no_account(tmp_path):
+    """Labels of another data set, lower and further apart, fine-tune a source's model to the same ranks."""
+    population, accuracy = toy_population(40)
+    model = trained("regressor", *toy_population(24, seed=5))
+    splits = few_label_split(population.arch_id, 1, np.random.default_rng(0))
+    one, other = (
+        column(transferred_to(population, labels, model, splits, [(8, 0, 0)], tmp_path / name), (8, 0, 0))
+        for name, labels in (("as they are", accuracy), ("moved", accuracy / 4 + 3))
+    )
+    np.testing.assert_allclose(other, one / 4 + 3, rtol=1e-3)
+    assert np.ptp(one) > 0.1
 
 
 def test_each_transferred_seed_makes_its_own_zero_shot_run(tmp_path):

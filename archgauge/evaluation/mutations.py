@@ -14,7 +14,7 @@ from archgauge.evaluation.labels import label_values, labelled
 from archgauge.evaluation.protocols import factory, labelled_population
 from archgauge.evaluation.source_models import load_model, transferred
 from archgauge.evaluation.splits import division
-from archgauge.evaluation.transfer import tuned
+from archgauge.evaluation.transfer import Transferred
 from archgauge.graphs import cost
 from archgauge.graphs.canonical import canonical_hash
 from archgauge.graphs.graph import Graphs, concatenate
@@ -41,15 +41,14 @@ def fitted_guide(
         population, labels, splits: tables of the family; none where it is not fine-tuned.
     """
     (model, *_) = transferred([load_model(path) for path in models], settings["transferred"])
-    make, run = factory(settings["module"], settings["keywords"]), {"n_train": settings["n_train"], "seed": 0}
+    make = factory(settings["module"], settings["keywords"])
     if not settings["n_train"]:
         return make(model.seed).restore(model.state)
     needs = import_module(f"archgauge.predictors.{settings['module']}").Predictor.needs
     family = load_population(settings["family"], dict(zip(settings["tables"], population, strict=True)), needs)
     known, accuracy_pct = labelled_population(family, read_table(labels[0], LABELS), settings["label"])
     rows = division(read_table(splits[0], SPLITS), 0, known.arch_id).training_rows(settings["n_train"])
-    predictor, _ = tuned(make, model, settings["fine_tuning"], known.take(rows), accuracy_pct[rows], run)
-    return predictor
+    return Transferred(make, model, settings["fine_tuning"], seed=0).fit(known.take(rows), accuracy_pct[rows])
 
 
 def start_spec(architectures: Sequence[Path], labels: Sequence[Path], settings: Settings) -> tuple[str, Graphs]:

@@ -10,7 +10,7 @@ import torch
 
 from archgauge.nn.checkpoint import read_checkpoint, write_checkpoint
 
-_FORMAT = "archgauge source model 1"
+_FORMAT = "archgauge source model 2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +24,14 @@ class SourceModel:
         scores: (V,) float64, its scores of the first validation set: their mean and spread are its scale.
         state: what `archgauge.predictors.neural.Neural.restore` needs; None for a predictor that carries nothing
             over, such as MACs.
-        label_scale: mean and standard deviation that the labels of every family were brought to before training;
-            None where they were learnt as they are.
+        label_scale: mean and standard deviation of the labels that it has learnt, and that a target's are brought to.
     """
 
     seed: int
     spearman: float
     scores: np.ndarray
     state: dict[str, Any] | None
-    label_scale: tuple[float, float] | None = None
+    label_scale: tuple[float, float]
 
 
 def transferred(models: Sequence[SourceModel], which: Literal["best", "every"]) -> list[SourceModel]:
