@@ -78,8 +78,7 @@ def stopped(project) -> Iterator[tuple[Project, subprocess.Popen, int]]:
     """A run that is in the middle of a job: project, Snakemake, and the job's process, which is suspended."""
     forget_ridge(project)
     process = project.start(RIDGE)
-    until(lambda: list(project.path("results/.running").glob("job-*")), process)
-    (path,) = project.path("results/.running").glob("job-*")
+    (path,) = until(lambda: list(project.path("results/.running").glob("job-*")), process)
     job = int(path.name.rpartition("-")[2])
     os.kill(job, signal.SIGSTOP)
     yield project, process, job

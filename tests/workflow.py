@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import yaml
@@ -24,6 +24,8 @@ SETTINGS = "tests/config.tiny.yaml"
 PARTS = ("Snakefile", "config.yaml", "rules", "workflow_scripts", "archgauge", "envs", "profiles", SETTINGS)
 NOTHING = "Nothing to be done"
 _PRIVATE = re.compile(r"^(MLFLOW_|SLURM_|SNAKEMAKE_|OMP_|ARCHGAUGE_PRETEND|CUDA_VISIBLE)")
+
+Found = TypeVar("Found")
 
 # Run by Python itself in every process of a spied run: which modules did the job really load?
 _SPY = """
@@ -264,11 +266,12 @@ def _family(parent: int) -> Iterator[tuple[int, str]]:
             yield pid, Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
-def until(holds: Callable[[], object], process: subprocess.Popen, seconds: float = 240) -> None:
-    """Wait until something holds or the process has ended."""
+def until(holds: Callable[[], Found], process: subprocess.Popen, seconds: float = 240) -> Found:
+    """Wait until something holds or the process has ended; return what it then was."""
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not (found := holds()):
         if process.poll() is not None:
-            return
+            return found
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+    return found
