@@ -29,8 +29,8 @@ _SOURCE_NOTES = dict.fromkeys(
     "The second validation set, a tenth of the family. Encoders and clusters have seen its graphs, without labels.",
 )
 _ONE_ENCODER = (
-    "± is over draws of target labels, or over seeds of what was trained on the source. All hangs on one encoder: the "
-    "table encoder_draws has others."
+    "± is over draws of target labels, or over seeds of what was trained on the source. A column hangs on one encoder: "
+    "the table encoder_draws has others."
 )
 _PROTOCOL_NOTES = {"zero_shot": _ZERO_SHOT_NOTES, "source": _SOURCE_NOTES}
 HEADLINE_NOTE = "The row that the configuration names to carry the result; the others are compared with it."
