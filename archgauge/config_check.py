@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from archgauge.config import Config, families_of, sampled, sizes
+from archgauge.config import Config, sampled, sizes
 from archgauge.config_values import check_choice, check_keywords, check_schema
 from archgauge.errors import ConfigError
 from archgauge.evaluation.published import published
@@ -18,7 +18,7 @@ from archgauge.held_out_config import held_out_choices
 from archgauge.predictors.shared_gp_columns import check_columns
 from archgauge.proxy_config import PAPERS
 from archgauge.search.evolution_settings import check_settings
-from archgauge.search_config import ON_DEMAND
+from archgauge.search_config import ON_DEMAND, guide_choices
 from archgauge.signatures import (
     family_keywords,
     fields,
@@ -29,7 +29,7 @@ from archgauge.signatures import (
     needs_of,
     remotes,
 )
-from archgauge.transfer_config import SOURCES, transfer_choices
+from archgauge.transfer_config import transfer_choices
 
 PLUGINS = {
     "family": ("archgauge.families", "FAMILY"),
@@ -85,7 +85,9 @@ def check(config: Config) -> None:
             _check_proxy_paper(f"papers.{name}", paper, config)
         if "encoder" in paper:
             check_choice(f"papers.{name}.encoder", paper["encoder"], config["encoders"])
-    for where, name, known in chain(transfer_choices(config), mutation_choices(config), held_out_choices(config)):
+    for where, name, known in chain(
+        transfer_choices(config), guide_choices(config), mutation_choices(config), held_out_choices(config)
+    ):
         check_choice(where, name, known)
     for name, study in config["held_out"].items():
         _check_held_out(f"held_out.{name}", study, config)
@@ -283,19 +285,6 @@ def _check_guide(where: str, search: Config, predictor: Config) -> None:
         )
 
 
-def _check_guide_source(where: str, search: Config, strategy: Config, config: Config) -> None:
-    """A guide comes from other families than the one that is searched, and can be fine-tuned."""
-    known = [
-        name
-        for name, experiment in config["experiments"].items()
-        if experiment["protocol"] in SOURCES
-        and strategy.get("predictor") in experiment["predictors"]
-        and "fine_tuning" in config["predictors"][strategy["predictor"]]
-        and search["family"] not in families_of(config, name)
-    ]
-    check_choice(where, strategy["source"], known)
-
-
 def _check_search_table(where: str, table: Config, config: Config) -> None:
     check_choice(f"{where}.headline", table["headline"], table["strategies"])
     for name, entry in table["searches"].items():
@@ -330,8 +319,6 @@ def _check_search(where: str, search: Config, config: Config) -> None:
         if "predictor" in strategy:
             check_choice(f"{one}.predictor", strategy["predictor"], config["predictors"])
             _check_guide(f"{one}.predictor", search, config["predictors"][strategy["predictor"]])
-        if "source" in strategy:
-            _check_guide_source(f"{one}.source", search, strategy, config)
         signature = keywords(f"archgauge.search.{strategy['module']}", "search")
         settings = strategy.get("settings", {})
         check_keywords(f"{one}.settings", settings, signature)

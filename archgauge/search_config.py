@@ -1,13 +1,32 @@
 """What the rules of the searches ask of the configuration, which `archgauge.config_check.check` has checked."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from archgauge.config import Config, can_run, has_labels, plain, population_tables, predictor_keywords
+from archgauge.config import Config, can_run, families_of, has_labels, plain, population_tables, predictor_keywords
 from archgauge.signatures import datasheet_of, needs_of
-from archgauge.transfer_config import NO_LABELS, model_files
+from archgauge.transfer_config import NO_LABELS, SOURCES, model_files
 
 ON_DEMAND = frozenset({"macs", "params", "structure", "embedding"})
 """What a predictor may read in a search of a whole space, whose architectures are described when they come up."""
+
+
+def guide_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]:
+    """(key, name, what there is to choose from) of the sources of guides: other families, fine-tunable predictors."""
+    for name, search in config["searches"].items():
+        for strategy, chosen in search["strategies"].items():
+            if "source" not in chosen:
+                continue
+            tunable = "fine_tuning" in config["predictors"].get(chosen.get("predictor"), {})
+            known = (
+                source
+                for source, experiment in config["experiments"].items()
+                if experiment["protocol"] in SOURCES
+                and tunable
+                and chosen["predictor"] in experiment["predictors"]
+                and search["family"] not in families_of(config, source)
+            )
+            yield f"searches.{name}.strategies.{strategy}.source", chosen["source"], list(known)
 
 
 def searched_by_default(config: Config, search: str) -> bool:
