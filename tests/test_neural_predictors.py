@@ -77,6 +77,16 @@ def test_equal_labels_are_predicted_as_they_are():
             np.testing.assert_allclose(predictor.fit(same, np.full(12, 91.5)).predict(same), 91.5, atol=1.5)
 
 
+def minimise_error(network: nn.Module, x: torch.Tensor, y: torch.Tensor, **settings) -> None:
+    """In batches of 16, in the order of the generator's seed 5."""
+    generator = torch.Generator().manual_seed(5)
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        return mse_loss(network(x[rows]).squeeze(1), y[rows])
+
+    minimise(network, loss, len(y), batch_size=16, generator=generator, **settings)
+
+
 def test_training_follows_the_generator_and_reaches_the_least_squares_solution():
     """A linear network has one optimum, which lstsq knows."""
     generator = torch.Generator().manual_seed(0)
@@ -87,16 +97,7 @@ def test_training_follows_the_generator_and_reaches_the_least_squares_solution()
         with torch.no_grad():
             for part in network.parameters():
                 part.zero_()
-        minimise(
-            network,
-            lambda rows, network=network: mse_loss(network(x[rows]).squeeze(1), y[rows]),
-            len(y),
-            epochs=150,
-            learning_rate=0.03,
-            schedule="constant",
-            batch_size=16,
-            generator=torch.Generator().manual_seed(5),
-        )
+        minimise_error(network, x, y, epochs=150, learning_rate=0.03, schedule="constant")
     assert torch.equal(networks[0].weight, networks[1].weight)
     np.testing.assert_allclose(networks[0].weight.detach()[0], [1, -2, 0.5], atol=1e-2)
     np.testing.assert_allclose(networks[0].bias.detach(), [0.3], atol=1e-2)
@@ -108,26 +109,14 @@ def test_learning_rate_falls_as_in_torchs_cosine_annealing():
     ours, theirs = (nn.Linear(3, 1) for _ in range(2))
     theirs.load_state_dict(ours.state_dict())
 
-    def loss(network, rows):
-        return mse_loss(network(x[rows]).squeeze(1), y[rows])
-
-    minimise(
-        ours,
-        lambda rows: loss(ours, rows),
-        len(y),
-        epochs=4,
-        learning_rate=0.1,
-        schedule="cosine",
-        batch_size=16,
-        generator=torch.Generator().manual_seed(5),
-    )
+    minimise_error(ours, x, y, epochs=4, learning_rate=0.1, schedule="cosine")
     optimiser = torch.optim.Adam(theirs.parameters(), 0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 4 * 5)
     generator = torch.Generator().manual_seed(5)
     for _ in range(4):
         for rows in torch.randperm(70, generator=generator).split(16):
             optimiser.zero_grad()
-            loss(theirs, rows).backward()
+            mse_loss(theirs(x[rows]).squeeze(1), y[rows]).backward()
             nn.utils.clip_grad_norm_(theirs.parameters(), 5.0)
             optimiser.step()
             schedule.step()

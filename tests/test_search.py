@@ -132,7 +132,9 @@ def test_equal_seeds_start_alike(name, space, truth):
 @every_strategy
 def test_a_guide_learns_from_answers_only(name, space, truth):
     oracle = Watched(truth, BUDGET)
-    strategy(name)(space, oracle, Spy(oracle, truth), np.random.default_rng(0))
+    guide = Spy(oracle, truth)
+    strategy(name)(space, oracle, guide, np.random.default_rng(0))
+    assert bool(guide.learnt) == (name != "random_search")
 
 
 @every_strategy

@@ -259,6 +259,8 @@ def test_a_made_up_tensor_that_is_repeated_for_each_sample_is_not_allocated():
             return torch.eye(400).repeat(x.shape[0], 1, 1) @ x
 
     same_function(Repeats(), torch.randn(2, 400, 3))
+    graph = trace(Repeats(), torch.zeros(1_000_000, 400, 3, device="meta"))  # 640 GB, repeated
+    assert listed(graph).count("matmul") == 1
 
 
 def test_a_tensor_that_a_model_keeps_for_itself_is_loaded_too():

@@ -135,7 +135,9 @@ def test_a_lock_that_the_file_system_lacks_is_done_without(tmp_path, monkeypatch
     monkeypatch.setattr(workflow_lock.fcntl, "flock", missing)
     workflow_lock.hold()
     with workflow_lock.job_at_work("rule x"):
-        pass
+        (job,) = workflow_lock.FOLDER.glob("job-*")
+        assert "rule x" in job.read_text()
+    assert not job.exists()
 
 
 def _die(item: int) -> int:

@@ -22,12 +22,8 @@ class EmbeddingHead(Neural):
     Args:
         flops_transform: "eq5", learn A / (log10(F + 1) + 1) in place of A (GENNAPE, Eq. 5), or "centred"; see
             `archgauge.predictors.neural.Target`.
-        epochs, learning_rate, batch_size: of Adam. The defaults are GENNAPE's on a large source; for 50 labels it
-            takes 100 epochs of batches of 1.
-        schedule: "constant", or "cosine": the learning rate falls to zero. GENNAPE prints none.
-        epoch_steps: most steps of an epoch, where given: from `epoch_steps * batch_size` rows on the batches grow.
+        epochs, learning_rate, schedule, batch_size, epoch_steps, seed: see `Neural`.
         hidden: widths of the hidden layers; four of 256 in GENNAPE.
-        seed: of the initial weights and the order of the training rows.
 
     Attributes:
         standard_: puts embeddings on the training rows' scale.
@@ -48,9 +44,11 @@ class EmbeddingHead(Neural):
         hidden: Sequence[int] = GENNAPE_HIDDEN,
         seed: int,
     ):
+        super().__init__(
+            epochs=epochs, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size,
+            epoch_steps=epoch_steps, seed=seed,
+        )  # fmt: skip
         self.flops_transform, self.hidden = flops_transform, hidden
-        self.epochs, self.learning_rate, self.schedule = epochs, learning_rate, schedule
-        self.batch_size, self.epoch_steps, self.seed = batch_size, epoch_steps, seed
 
     @abstractmethod
     def network(self, widths: list[int], generator: torch.Generator) -> nn.Module:

@@ -31,12 +31,9 @@ class EndToEnd(Neural):
     Node features and the one direction of messages are those of GENNAPE's public k-GNN.
 
     Args:
-        epochs, learning_rate, batch_size: of Adam; GENNAPE's on a large source.
-        schedule: "constant", or "cosine": the learning rate falls to zero. GENNAPE prints none.
-        epoch_steps: most steps of an epoch, where given: from `epoch_steps * batch_size` rows on the batches grow.
+        epochs, learning_rate, schedule, batch_size, epoch_steps, seed: see `Neural`.
         width, layers: of the network; 32 and 6 in GENNAPE (supplement), 64 and "4 or 6" in the transferable predictor.
         backend: of message passing, "torch" or "dgl"; the workflow gives the configured one.
-        seed: of the initial weights and the order of the training rows.
 
     Attributes:
         target_: puts labels on the training labels' scale.
@@ -56,10 +53,11 @@ class EndToEnd(Neural):
         backend: str = "torch",
         seed: int,
     ):
-        self.epochs, self.learning_rate, self.schedule = epochs, learning_rate, schedule
-        self.batch_size, self.epoch_steps = batch_size, epoch_steps
-        self.width, self.layers = width, layers
-        self.backend, self.seed = backend, seed
+        super().__init__(
+            epochs=epochs, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size,
+            epoch_steps=epoch_steps, seed=seed,
+        )  # fmt: skip
+        self.width, self.layers, self.backend = width, layers, backend
 
     @abstractmethod
     def gnn(self) -> nn.Module:

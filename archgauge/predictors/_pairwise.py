@@ -16,7 +16,7 @@ What the paper leaves open, and our choice:
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -38,14 +38,7 @@ ANCHORS = 64
 
 
 class Pairwise(Neural, Ranker):
-    """A classifier of pairs of embeddings, which are standardised by the training rows.
-
-    Args:
-        epochs, learning_rate, batch_size: of Adam. The defaults are GENNAPE's on a large source; for 50 labels it
-            takes 100 epochs of batches of 1.
-        schedule: "constant", or "cosine": the learning rate falls to zero. GENNAPE prints none.
-        epoch_steps: most steps of an epoch, where given: from `epoch_steps * batch_size` rows on the batches grow.
-        seed: of the initial weights and the pairs.
+    """A classifier of pairs of embeddings, which are standardised by the training rows; the seed also draws the pairs.
 
     Attributes:
         standard_: puts embeddings on the training rows' scale.
@@ -55,19 +48,6 @@ class Pairwise(Neural, Ranker):
     """
 
     network_: PairwiseClassifier
-
-    def __init__(
-        self,
-        *,
-        epochs: int = 40,
-        learning_rate: float = 1e-4,
-        schedule: Literal["constant", "cosine"] = "constant",
-        batch_size: int = 32,
-        epoch_steps: int | None = None,
-        seed: int,
-    ):
-        self.epochs, self.learning_rate, self.schedule = epochs, learning_rate, schedule
-        self.batch_size, self.epoch_steps, self.seed = batch_size, epoch_steps, seed
 
     @abstractmethod
     def network(self, widths: list[int], generator: torch.Generator) -> PairwiseClassifier:
