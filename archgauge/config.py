@@ -267,22 +267,30 @@ def table_settings(config: Config, table: str) -> dict[str, Any]:
 
 
 def clusterings_of(config: Config, predictors: Collection[str]) -> list[tuple[str, str]]:
-    """(title, clustering) of each predictor that reads memberships; see `_said`."""
-    return _said(config, predictors, "clustering")
+    """(title, clustering) of each predictor that reads memberships, and of an ensemble whose members do."""
+    chosen = config["predictors"]
+    return [
+        (title, chosen[one]["clustering"]) for title, one in _said(config, predictors) if "clustering" in chosen[one]
+    ]
 
 
 def notes_of(config: Config, predictors: Collection[str]) -> list[tuple[str, str]]:
-    """(title, note) of each predictor that has one; see `_said`."""
-    return _said(config, predictors, "note")
+    """(title, note) of each predictor that has one; what is said of an ensemble's member begins with its title."""
+    notes = []
+    for title, one in _said(config, predictors):
+        predictor = config["predictors"][one]
+        if "note" in predictor:
+            member = "" if predictor["title"] == title else f"{predictor['title']}: "
+            notes.append((title, member + predictor["note"]))
+    return notes
 
 
-def _said(config: Config, predictors: Collection[str], key: str) -> list[tuple[str, str]]:
-    """What the predictors of a table have under a key; an ensemble speaks for its members that are not among them."""
+def _said(config: Config, predictors: Collection[str]) -> list[tuple[str, str]]:
+    """(title, predictor) of the columns of a table; an ensemble speaks for its members that are not among them too."""
     return [
-        (config["predictors"][name]["title"], config["predictors"][one][key])
+        (config["predictors"][name]["title"], one)
         for name in predictors
         for one in (name, *(m for m in config["predictors"][name].get("members", ()) if m not in predictors))
-        if key in config["predictors"][one]
     ]
 
 

@@ -273,6 +273,11 @@ def _check_table(where: str, table: Config, config: Config) -> None:
         published(*number["source"])
 
 
+def _always_made(search: Config) -> list[str]:
+    """Strategies that need the labels of no other family; what a table compares with has to be among them."""
+    return [name for name, strategy in search["strategies"].items() if "source" not in strategy]
+
+
 def _check_guide(where: str, search: Config, predictor: Config) -> None:
     beyond = needs_of(predictor["module"]) - ON_DEMAND
     if search.get("whole") and beyond:
@@ -312,7 +317,7 @@ def _check_search(where: str, search: Config, config: Config) -> None:
             got=search["family"],
             remedy="Take the key out: then the family is searched as it is tabulated.",
         )
-    check_choice(f"{where}.headline", search["headline"], search["strategies"])
+    check_choice(f"{where}.headline", search["headline"], _always_made(search))
     for name, strategy in search["strategies"].items():
         one = f"{where}.strategies.{name}"
         check_choice(f"{one}.module", strategy["module"], choices(*PLUGINS["strategy"]))

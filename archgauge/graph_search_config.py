@@ -31,7 +31,7 @@ def mutation_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]
     transfers = [
         name
         for name, settings in experiments.items()
-        if settings["protocol"] == "transfer" and settings["source"] in single  # a joint one has scales of its own
+        if settings["protocol"] == "transfer" and settings["source"] in single
     ]
     for family, one in paper["families"].items():
         where, chosen = f"papers.{_PAPER}.families.{family}", one["guided_by"]

@@ -17,16 +17,16 @@ def guide_choices(config: Config) -> Iterator[tuple[str, Any, Iterable[Any]]]:
         for strategy, chosen in search["strategies"].items():
             if "source" not in chosen:
                 continue
-            tunable = "fine_tuning" in config["predictors"].get(chosen.get("predictor"), {})
-            known = (
+            tunable = [one for one, predictor in config["predictors"].items() if "fine_tuning" in predictor]
+            yield f"searches.{name}.strategies.{strategy}.predictor", chosen.get("predictor"), tunable
+            known = [
                 source
                 for source, experiment in config["experiments"].items()
                 if experiment["protocol"] in SOURCES
-                and tunable
                 and chosen["predictor"] in experiment["predictors"]
                 and search["family"] not in families_of(config, source)
-            )
-            yield f"searches.{name}.strategies.{strategy}.source", chosen["source"], list(known)
+            ]
+            yield f"searches.{name}.strategies.{strategy}.source", chosen["source"], known
 
 
 def searched_by_default(config: Config, search: str) -> bool:

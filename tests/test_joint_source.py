@@ -113,7 +113,7 @@ def test_a_joint_split_takes_so_many_training_rows_of_each_family_and_all_others
 def test_on_one_scale_every_family_has_the_mean_and_spread_of_all(family, seed):
     family = np.array(family)
     accuracy = np.random.default_rng(seed).uniform(10, 95, len(family))
-    moved, common = on_one_scale(accuracy, family)
+    moved, common = on_one_scale(accuracy, family), LabelScale.of(accuracy)
     assert (common.mean, common.std) == pytest.approx((accuracy.mean(), accuracy.std()))
     for name in set(family):
         part = family == name

@@ -119,6 +119,13 @@ def test_a_guide_from_families_without_labels_is_left_out():
 @pytest.mark.parametrize(
     ("search", "path", "value", "message"),
     [
+        ("nb201_evolution", "headline", "cl_tuned", "nb201_evolution.headline: expected one of cl, .*got 'cl_tuned'"),
+        (
+            "nb201_evolution",
+            "strategies.cl_tuned.predictor",
+            "ridge",
+            "cl_tuned.predictor: expected .*got 'ridge'",
+        ),
         (
             "nb201_evolution",
             "strategies.cl_tuned.source",

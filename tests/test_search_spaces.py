@@ -154,6 +154,12 @@ def test_a_guide_from_other_families_is_fine_tuned_where_others_are_fitted(tmp_p
     paths = [tmp_path / f"{model.seed}.pt" for model in models]
     for path, model in zip(paths, models, strict=True):
         save_model(path, model)
+    settings["guide"]["fine_tuning"] |= {"epochs": 2}  # more would blow up the rounding of embeddings in other batches
+    tuned = Transferred(make, models[1], settings["guide"]["fine_tuning"], seed=4).fit(known.take(few), accuracy[few])
+    guides_of, space = script("search").__globals__["_guides"], Space.of("nb101", table)
+    guide = guides_of(settings, {"encoder": files["encoder"]}, paths, space)(4)
+    guide.fit(few, accuracy[few])
+    np.testing.assert_allclose(guide.score(np.arange(60)), tuned.predict(known), rtol=1e-4)
     settings |= {"queries": 30, "seeds": 1}
     settings["keywords"] |= {"drawn": 20, "initial": 20, "labelled": 10, "children": 10, "batch": 5}
     script("search")(

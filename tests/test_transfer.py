@@ -13,6 +13,7 @@ from memory_store import family_store
 from test_neural_predictors import toy_population
 
 from archgauge.errors import FormatError, TableError
+from archgauge.evaluation import source_models
 from archgauge.evaluation.results import Truth, metric_rows
 from archgauge.evaluation.source_models import SourceModel, load_model, save_model, transferred
 from archgauge.evaluation.splits import division, few_label_split, rows_of_role, source_split
@@ -228,6 +229,8 @@ def test_the_best_seed_is_the_one_of_the_second_validation_set():
     assert models[0][0].spearman == models[1][0].spearman != models[2][0].spearman
     assert models[0][1].equals(models[1][1])
     assert models[0][1].equals(models[2][1])  # nor does training see the second validation set
+    learnt = accuracy[division(splits, 0, population.arch_id).training_rows(run["n_train"])]
+    assert models[2][0].label_scale == (learnt.mean(), learnt.std())
     assert sorted(models[0][1]["arch_id"].to_pylist()) == sorted(population.arch_id[judged])
 
 
@@ -380,14 +383,15 @@ def test_a_file_that_is_no_source_model(tmp_path, content):
         load_model(path)
 
 
-def test_a_model_file_never_unpickles_code(tmp_path):
+def test_a_model_file_never_unpickles_code(tmp_path, capsys):
     class Bad:
         def __reduce__(self):
             return (print, ("unpickled",))
 
-    torch.save({"format": "archgauge source model 1", "state": Bad()}, tmp_path / "bad.pt")
+    torch.save({"format": source_models._FORMAT, "state": Bad()}, tmp_path / "bad.pt")
     with pytest.raises(FormatError, match="a predictor trained on a source"):
         load_model(tmp_path / "bad.pt")
+    assert "unpickled" not in capsys.readouterr().out
 
 
 def test_roles_that_a_split_does_not_have():

@@ -198,7 +198,7 @@ def test_an_ensemble_speaks_for_its_members(markdown):
     """Their clusters and their reservations stand at its column, where they have no column of their own."""
     assert "Fuzzy clusters fcm_gennape: m = 2" in markdown
     assert "Fuzzy clusters fcm_gennape_pairs: m = 2" in markdown
-    assert "found while looking at NAS-Bench-201" in markdown
+    assert "CL+T: Eq. 5 on the distance to the mean accuracy of the source, found while looking at" in markdown
 
 
 def test_a_row_says_what_it_has_seen_of_the_target(markdown):

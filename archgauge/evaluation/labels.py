@@ -33,20 +33,17 @@ class LabelScale:
         return (values - self.mean) / self.std * to.std + to.mean
 
 
-def on_one_scale(accuracy_pct: np.ndarray, family: np.ndarray) -> tuple[np.ndarray, LabelScale]:
+def on_one_scale(accuracy_pct: np.ndarray, family: np.ndarray) -> np.ndarray:
     """Bring the labels (n,) of each family (n,) to the mean and spread of all labels together.
 
     A point is worth as much of a family's spread everywhere: without this, a squared error hardly sees a family whose
     accuracies lie close together.
-
-    Returns:
-        The labels (n,), and the scale that they are on.
     """
     common, moved = LabelScale.of(accuracy_pct), np.empty(len(accuracy_pct))
     for name in np.unique(family):
         values = accuracy_pct[family == name]
         moved[family == name] = LabelScale.of(values).moved(values, common)
-    return moved, common
+    return moved
 
 
 def label_values(labels: pa.Table, label: str, arch_ids: Sequence[str] | np.ndarray) -> np.ndarray:

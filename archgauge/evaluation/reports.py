@@ -28,10 +28,6 @@ _SOURCE_NOTES = dict.fromkeys(
     _POPULATION_NOTES,
     "The second validation set, a tenth of the family. Encoders and clusters have seen its graphs, without labels.",
 )
-_ONE_ENCODER = (
-    "± is over draws of target labels, or over seeds of what was trained on the source. A column hangs on one encoder: "
-    "the table encoder_draws has others."
-)
 _PROTOCOL_NOTES = {"zero_shot": _ZERO_SHOT_NOTES, "source": _SOURCE_NOTES}
 HEADLINE_NOTE = "The row that the configuration names to carry the result; the others are compared with it."
 _METRIC_NAMES = {
@@ -124,7 +120,7 @@ def transfer_table(
         notes=notes,
         reference=titles[settings["headline"]],
     )
-    legend = (*table.legend, _ONE_ENCODER, *([settings["note"]] if "note" in settings else []))
+    legend = (*table.legend, *([settings["note"]] if "note" in settings else []))
     return transposed(replace(table, legend=legend), corner="family")
 
 

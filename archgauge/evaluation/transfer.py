@@ -70,7 +70,7 @@ def train_source(
     watching = [watch] if isinstance(predictor, Neural) else []
     labels, scale = accuracy_pct[rows], LabelScale.of(accuracy_pct[rows])
     if by_family:
-        labels, scale = on_one_scale(labels, population.family[rows])
+        labels = on_one_scale(labels, population.family[rows])
     predictor.fit(population.take(rows), labels, *watching)
     table = scored(predictor, population.take(judged), run)
     model = SourceModel(
@@ -116,7 +116,7 @@ def transfer(
             return scored(make(run["seed"]).fit(population.take(rows), accuracy_pct[rows]), population, run)
         model = models[run["seed"] % len(models)]
         few = population.take(rows)
-        predictor, restored = tuned(make, model, fine_tuning, few, accuracy_pct[rows], run)
+        predictor, restored = tuned(make, model, fine_tuning, few, accuracy_pct[rows], seed=run["seed"])
         return scored(predictor, population, run, restored)
 
     return swept(named_tasks(runs, splits, population.arch_id), compute, **kept, schema=SCORES)
@@ -128,23 +128,25 @@ def tuned(
     fine_tuning: Mapping[str, Any],
     few: Population,
     accuracy_pct: np.ndarray,
-    run: Mapping[str, Any],
+    *,
+    seed: int,
 ) -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
-    """The predictor of a source model, fine-tuned on few labels (n,) of the target, or as it is where n_train is 0.
+    """The predictor of a source model, fine-tuned on few labels (n,) of the target, or as it is where there are none.
 
     The labels are brought to the mean and the spread of those of the source. GENNAPE standardises them by the source's,
-    which is the same where both lie alike (CL+T on NAS-Bench-201: rho .930, .932 its way) and where they do not leaves
-    a fine-tuning to move all outputs first (TransNAS micro .745, .467 its way; the zoo .796 and .657).
+    which comes to much the same on NAS-Bench-201 and -301 (CL+T: rho .930 and .656, .932 and .651 its way), and where
+    they lie elsewhere leaves a fine-tuning to move all outputs first (TransNAS micro .745, .467 its way; the zoo .796
+    and .657). It was chosen by these numbers.
 
     Returns:
         The predictor, and what brings its predictions back to the scale of the target's labels.
     """
     predictor, labels, restored = make(model.seed).restore(model.state), accuracy_pct, _as_it_is
-    if not run["n_train"]:
+    if not len(few):
         return predictor, restored
     own, learnt = LabelScale.of(labels), LabelScale(*model.label_scale)
     labels, restored = own.moved(labels, learnt), partial(learnt.moved, to=own)
-    return predictor.fine_tune(few, labels, **fine_tuning, seed=run["seed"]), restored
+    return predictor.fine_tune(few, labels, **fine_tuning, seed=seed), restored
 
 
 def ensemble(
@@ -203,8 +205,8 @@ class Transferred:
 
     def fit(self, population: Population, accuracy_pct: np.ndarray) -> Self:
         """Start from the source's model and go on with n labels (n,) in percent; with none it stays what it is."""
-        run, source = {"n_train": len(accuracy_pct), "seed": self._seed}, (self._make, self._model, self._fine_tuning)
-        self.predictor_, self._restored = tuned(*source, population, accuracy_pct, run)
+        source = (self._make, self._model, self._fine_tuning)
+        self.predictor_, self._restored = tuned(*source, population, accuracy_pct, seed=self._seed)
         return self
 
     def predict(self, population: Population) -> np.ndarray:
