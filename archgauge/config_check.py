@@ -121,6 +121,8 @@ def _check_sample(where: str, family: str, config: Config) -> None:
 def _check_bundle(config: Config) -> None:
     family = config["bundle"]["family"]
     check_choice("bundle.family", family, config["families"])
+    for other in config["bundle"]["elsewhere"]:
+        check_choice("bundle.elsewhere", other, [one for one in config["families"] if one != family])
     missing = [member for member in ("groups", "model_families") if not has_member(family, member)]
     if missing:
         raise ConfigError(

@@ -21,7 +21,9 @@ rule bundle:
     params:
         family=config["bundle"]["family"],
         settings={
-            key: value for key, value in config["bundle"].items() if key != "family"
+            key: value
+            for key, value in config["bundle"].items()
+            if key not in ("family", "elsewhere")
         },
         code=fingerprint(
             workflow.basedir,
@@ -32,3 +34,47 @@ rule bundle:
         ),
     script:
         "../workflow_scripts/bundle.py"
+
+
+# On demand: how the bundle does where other sources measured.
+ELSEWHERE = [
+    family for family in config["bundle"]["elsewhere"] if has_labels(config, family)
+]
+
+
+rule bundle_elsewhere:
+    input:
+        bundle="results/bundle/archgauge.bundle",
+        graphs=expand("results/graphs/{family}.parquet", family=ELSEWHERE),
+        kinds=expand("results/graphs/{family}.kinds.parquet", family=ELSEWHERE),
+        labels=expand("results/labels/{family}.parquet", family=ELSEWHERE),
+    output:
+        metrics="results/bundle/elsewhere.metrics.parquet",
+        page=report(
+            "results/tables/bundle_elsewhere.html",
+            caption="captions/table.rst",
+            category="Tables",
+            labels={"table": "The bundle on labels of other sources"},
+        ),
+        markdown="results/tables/bundle_elsewhere.md",
+        comma_separated="results/tables/bundle_elsewhere.csv",
+        latex="results/tables/bundle_elsewhere.tex",
+    log:
+        "results/logs/bundle_elsewhere.log",
+    conda:
+        "../envs/archgauge.yaml"
+    resources:
+        gpu=0,
+    params:
+        settings={
+            "families": config["bundle"]["elsewhere"],
+            "missing": [
+                family
+                for family in config["bundle"]["elsewhere"]
+                if family not in ELSEWHERE
+            ],
+            "seed": config["bundle"]["seed"],
+        },
+        code=fingerprint(workflow.basedir, ["workflow_scripts/bundle_elsewhere.py"]),
+    script:
+        "../workflow_scripts/bundle_elsewhere.py"

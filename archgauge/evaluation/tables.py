@@ -19,7 +19,7 @@ SIGNIFICANCE = 0.05
 MARKS = "†‡§¶‖"
 NOT_RUN = "no such run was made"
 
-DECIMALS = {"mae": 2, "regret": 2, "found_accuracy": 2, "best_rank": 1, "found_rank": 1}
+DECIMALS = {"mae": 2, "bias": 2, "regret": 2, "found_accuracy": 2, "best_rank": 1, "found_rank": 1}
 """Digits after the point by metric, without its @K; 3 for all others."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -140,6 +141,11 @@ class Assessed:
     predicted: Predicted
     covered: np.ndarray
 
+    @classmethod
+    def of(cls, predicted: Predicted, accuracy_pct: np.ndarray) -> Self:
+        """Intervals beside what was measured (n,)."""
+        return cls(predicted, (predicted.low_pct <= accuracy_pct) & (accuracy_pct <= predicted.high_pct))
+
 
 def intervals(
     features: np.ndarray,
@@ -162,8 +168,7 @@ def intervals(
         fold = folds(family[~out], int(settings["folds"]), int(settings["seed"]))  # as a bundle's own are made
         gauge = Gauge.fit(features[~out], accuracy_pct[~out], columns, fold)
         ends[:, out] = gauge.predict(features[out], settings["level"])
-    predicted = Predicted(*ends)
-    return Assessed(predicted, (predicted.low_pct <= accuracy_pct) & (accuracy_pct <= predicted.high_pct))
+    return Assessed.of(Predicted(*ends), accuracy_pct)
 
 
 def coverage(assessed: Assessed, accuracy_pct: np.ndarray, cluster: np.ndarray, seed: int) -> Score:

@@ -5,7 +5,7 @@ bundle = Bundle.load("results/bundle/archgauge.bundle")
 print(bundle.rank({"mine": model}, torch.zeros(1, 3, 224, 224)))
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -176,6 +176,12 @@ class Bundle:
         """Why one network, at a distance from its nearest known one, is unlike the known ones."""
         facts = dict(zip(FACTS, described.facts[0].tolist(), strict=True))
         return tuple(reasons(facts, self.gauge.unseen(described.features), distance, self.limits))
+
+    def unlike_each(self, described: Description) -> Iterator[tuple[str, ...]]:
+        """Why each of N networks is unlike the known ones."""
+        for row in range(len(described.facts)):
+            one = described.rows(np.array([row]))
+            yield self.unlike(one, float(self.distances(one).min()))
 
     def distances(self, described: Description) -> np.ndarray:
         """(n,) from one network to the known ones, among the features that the predictor reads."""

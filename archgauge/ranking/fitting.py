@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from archgauge.errors import TableError
-from archgauge.evaluation.labels import label_values
+from archgauge.evaluation.labels import label_values, labelled
 from archgauge.graphs.graph import Graphs, concatenate
 from archgauge.graphs.tables import iter_graphs, read_kinds
 from archgauge.ranking.assessment import (
@@ -61,15 +61,15 @@ def make_bundle(graphs: Path, kinds: Path, labels: pa.Table, module: Any, settin
     """
     drawn, table = read_networks(graphs, kinds)
     arch_id, live_hash = (np.array(table[name].to_pylist()) for name in ("arch_id", "live_hash"))
-    labelled = _labelled(labels, settings["label"], arch_id)
+    with_label = labelled(labels, settings["label"], arch_id)
     everything = describe(drawn)
-    known = everything.rows(labelled)
+    known = everything.rows(with_label)
     networks = Networks(
-        arch_id=arch_id[labelled],
-        group=np.array(module.groups(arch_id, live_hash))[labelled],
-        family=np.array(module.model_families(arch_id[labelled])),
+        arch_id=arch_id[with_label],
+        group=np.array(module.groups(arch_id, live_hash))[with_label],
+        family=np.array(module.model_families(arch_id[with_label])),
         live_hash=known.live_hash,
-        accuracy_pct=label_values(labels, settings["label"], arch_id[labelled]),
+        accuracy_pct=label_values(labels, settings["label"], arch_id[with_label]),
         features=known.features,
     )
     if len(np.unique(networks.family)) < LEAST_FAMILIES:
@@ -92,7 +92,7 @@ def make_bundle(graphs: Path, kinds: Path, labels: pa.Table, module: Any, settin
         **measured(networks, gauge, limits, settings),
     }
     bundle = Bundle(networks, gauge, limits, card)
-    return replace(bundle, card=card | {"unlabelled": _flagged(bundle, everything.rows(~labelled))})
+    return replace(bundle, card=card | {"unlabelled": _flagged(bundle, everything.rows(~with_label))})
 
 
 def compare(networks: Networks, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -114,12 +114,6 @@ def compare(networks: Networks, settings: Mapping[str, Any]) -> dict[str, dict[s
         }
         for name, (title, fit, columns) in rows.items()
     }
-
-
-def _labelled(labels: pa.Table, label: str, arch_id: np.ndarray) -> np.ndarray:
-    """(N,) bool."""
-    names = zip(labels["arch_id"].to_pylist(), labels["label"].to_pylist(), strict=True)
-    return np.isin(arch_id, [name for name, found in names if found == label])
 
 
 def measured(networks: Networks, gauge: Gauge, limits: Limits, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,11 +151,7 @@ def _errors(assessed: Assessed, true: np.ndarray, rows: np.ndarray) -> dict[str,
 
 def _flagged(bundle: Bundle, others: Description) -> dict[str, int]:
     """How many of the family's networks without the label are flagged as unlike those with it."""
-    rows = [others.rows(np.array([at])) for at in range(len(others.facts))]
-    return {
-        "networks": len(rows),
-        "flagged": sum(bool(bundle.unlike(row, float(bundle.distances(row).min()))) for row in rows),
-    }
+    return {"networks": len(others.facts), "flagged": sum(bool(reasons) for reasons in bundle.unlike_each(others))}
 
 
 def _about(networks: Networks, datasheet: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
