@@ -1,4 +1,4 @@
-"""The neural predictors: GENNAPE's target transform, the training loop, the heads; the Gaussian process beside them."""
+"""The neural predictors: GENNAPE's target transform, the training loop, the heads."""
 
 from dataclasses import replace
 
@@ -6,19 +6,13 @@ import numpy as np
 import pytest
 import torch
 from memory_store import MemoryStore, family_store
-from scipy.optimize import approx_fprime
 from scipy.stats import spearmanr
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from archgauge.errors import PredictorError
 from archgauge.nn.heads import mlp
-from archgauge.predictors import embedding_gp, fuzzy_ensemble, graph_gp, k_gnn, regressor, structural_gp
-from archgauge.predictors import matern_gp as gp
+from archgauge.predictors import fuzzy_ensemble, k_gnn, regressor
 from archgauge.predictors._standardiser import Standardiser
-from archgauge.predictors.matern_gp import error_logs
 from archgauge.predictors.neural import Target, minimise, predicted
 from archgauge.predictors.population import Population
 
@@ -219,85 +213,8 @@ def test_seed_decides():
     assert not np.array_equal(one, other)
 
 
-def test_the_search_of_hyperparameters_comes_back_from_impossible_ones():
-    """On labels that have nothing to do with the features its first step may end where no kernel has a factor."""
-    rng = np.random.default_rng(0)
-    distance = gp._distance(*[rng.normal(size=(30, 2))] * 2)
-    value, slope = gp._loss(np.array([0.0, 400.0, -1.0]), distance, rng.normal(size=30))
-    assert value > gp.IMPOSSIBLE
-    assert slope[1] == pytest.approx(400.0)
-    with np.errstate(all="raise"):
-        assert gp._loss(np.array([-400.0, 0.0, -1.0]), distance, np.ones(30))[0] > 0
-
-
 def test_standardiser_ignores_what_does_not_vary():
     features = np.array([[1.0, 5.0, 1e6], [3.0, 5.0, 1e6 + 1]])
     standard = Standardiser.fit(features)
     np.testing.assert_array_equal(standard.varying, [True, False, False])
     np.testing.assert_allclose(standard(np.array([[5.0, 9.0, 0.0]])), [[3, 0, 0]])
-
-
-def gp_problem(n: int = 30) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(3)
-    features = rng.normal(size=(n, 5)) / np.sqrt(5)
-    target = np.sin(3 * features[:, 0]) + features[:, 1] + 0.1 * rng.normal(size=n)
-    return features, (target - target.mean()) / target.std()
-
-
-def test_gp_agrees_with_scikit_learn_at_its_hyperparameters():
-    features, target = gp_problem()
-    mine = gp.MaternGp().fit(features[:20], target[:20])
-    length, amplitude, noise = np.exp(mine.logs_)
-    kernel = ConstantKernel(amplitude**2) * Matern(length, nu=1.5) + WhiteKernel(noise**2 + gp.JITTER)
-    theirs = GaussianProcessRegressor(kernel, alpha=0, optimizer=None).fit(features[:20], target[:20])
-    np.testing.assert_allclose(mine.predict(features[20:]), theirs.predict(features[20:]), rtol=1e-6, atol=1e-8)
-    distance = gp._distance(features[:20], features[:20])
-    off = (mine.logs_ - gp.PRIOR_MEAN) / gp.PRIOR_SD
-    value = gp._loss(mine.logs_, distance, target[:20])[0] - 0.5 * off @ off
-    assert -value - 10 * np.log(2 * np.pi) == pytest.approx(theirs.log_marginal_likelihood(), rel=1e-6)
-
-
-def test_gp_gradient_is_exact_and_vanishes_at_the_optimum():
-    features, target = gp_problem()
-    distance = gp._distance(features, features)
-    at = np.array([-0.2, 0.4, -0.8])
-    numeric = approx_fprime(at, lambda logs: gp._loss(logs, distance, target)[0], 1e-6)
-    np.testing.assert_allclose(gp._loss(at, distance, target)[1], numeric, rtol=1e-4, atol=1e-4)
-    assert np.abs(gp._loss(gp.MaternGp().fit(features, target).logs_, distance, target)[1]).max() < 1e-2
-
-
-@pytest.mark.parametrize("module", [structural_gp, embedding_gp])
-def test_gp_learns_and_stays_below_its_ceiling(module):
-    population, accuracy = toy_population(160)
-    predictor = module.Predictor(seed=0).fit(population.take(slice(60)), accuracy[:60])
-    guess = predictor.predict(population)
-    assert spearmanr(guess[60:], accuracy[60:])[0] > 0.9
-    assert guess.max() < gp.CEILING_PCT
-
-
-@pytest.mark.parametrize("module", [structural_gp, embedding_gp])
-def test_gp_refuses_accuracies_above_100(module):
-    population, accuracy = toy_population(10)
-    accuracy[3] = 100.5
-    with pytest.raises(PredictorError, match=r"expected accuracies in percent, got 100\.5"):
-        module.Predictor(seed=0).fit(population, accuracy)
-
-
-def test_two_views_are_averaged_on_the_scale_that_is_learnt():
-    population, accuracy = toy_population(80)
-    population = replace(population, structure=population.structure[:, :3])
-    one, other, both = (
-        module.Predictor(seed=0).fit(population.take(slice(40)), accuracy[:40]).predict(population)
-        for module in (structural_gp, embedding_gp, graph_gp)
-    )
-    assert not np.allclose(one, other, atol=0.1)
-    np.testing.assert_allclose(error_logs(both), (error_logs(one) + error_logs(other)) / 2, rtol=1e-9)
-
-
-def test_unit_of_a_feature_does_not_matter_to_the_gp():
-    population, accuracy = toy_population(60)
-    scaled = replace(population, structure=population.structure * np.logspace(-2, 2, 8).astype(np.float32) + 4)
-    one, other = (
-        structural_gp.Predictor(seed=0).fit(p.take(slice(40)), accuracy[:40]).predict(p) for p in (population, scaled)
-    )
-    np.testing.assert_allclose(one, other, rtol=1e-3)

@@ -1,6 +1,6 @@
 """Gaussian process regression of accuracies with an isotropic Matern-3/2 kernel: few labels, features of any kind."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -118,63 +118,88 @@ class MaternGp:
 
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:
         """Fit features (n, F), typically a unit apart, to a standardised target (n,)."""
-        distance = _distance(features, features)
-        found = minimize(_loss, PRIOR_MEAN, (distance, target), jac=True, method="L-BFGS-B")
-        self.logs_, self.features_ = found.x, features
-        self.weights_ = cho_solve((_factor(_kernel(distance, found.x)[0], found.x), True), target)
+        between = distance(features, features)
+        self.features_ = features
+        self.logs_, self.weights_ = most_likely(lambda logs: _kernel(between, logs), PRIOR_MEAN, PRIOR_SD, target)
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Posterior mean of the target: (N, F) -> (N,)."""
         chunks = (features[at : at + CHUNK] for at in range(0, len(features), CHUNK))
         return np.concatenate(
-            [_kernel(_distance(chunk, self.features_), self.logs_)[0] @ self.weights_ for chunk in chunks]
+            [_kernel(distance(chunk, self.features_), self.logs_)[0] @ self.weights_ for chunk in chunks]
         )
 
     def deviation(self, features: np.ndarray) -> np.ndarray:
         """Posterior standard deviation of a label, noise included: (N, F) -> (N,)."""
-        known = _kernel(_distance(self.features_, self.features_), self.logs_)[0]
-        across = _kernel(_distance(features, self.features_), self.logs_)[0]
+        known = _kernel(distance(self.features_, self.features_), self.logs_)[0]
+        across = _kernel(distance(features, self.features_), self.logs_)[0]
         explained = solve_triangular(_factor(known, self.logs_), across.T, lower=True)
         prior = np.exp(2 * self.logs_[1]) + np.exp(2 * self.logs_[2])
         return np.sqrt(prior - (explained**2).sum(axis=0))
 
 
-def _loss(logs: np.ndarray, distance: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-    """Negative log posterior of the hyperparameters, up to a constant, and its gradient (3,)."""
-    off = (logs - PRIOR_MEAN) / PRIOR_SD
+Kernel = Callable[[np.ndarray], tuple[np.ndarray, Sequence[np.ndarray]]]
+"""From logarithms of hyperparameters, that of the noise last, to the kernel (n, n) without noise and its derivatives by
+all logarithms but the noise's."""
+
+
+def most_likely(
+    kernel: Kernel, prior_mean: np.ndarray, prior_sd: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the hyperparameters of a kernel to a standardised target (n,).
+
+    Args:
+        prior_mean, prior_sd: (P,) normal priors of their logarithms.
+
+    Returns:
+        The logarithms (P,) whose posterior is largest, and the weights (n,) of the training rows in the posterior mean.
+    """
+    found = minimize(_loss, prior_mean, (kernel, prior_mean, prior_sd, target), jac=True, method="L-BFGS-B").x
+    return found, cho_solve((_factor(kernel(found)[0], found), True), target)
+
+
+def _loss(
+    logs: np.ndarray, kernel: Kernel, prior_mean: np.ndarray, prior_sd: np.ndarray, target: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Negative log posterior of the hyperparameters, up to a constant, and its gradient (P,)."""
+    off = (logs - prior_mean) / prior_sd
     try:
         with np.errstate(over="raise", invalid="raise"):
-            kernel, by_length = _kernel(distance, logs)
-            factor = _factor(kernel, logs)
+            covariance, slopes = kernel(logs)
+            factor = _factor(covariance, logs)
     except (FloatingPointError, np.linalg.LinAlgError):
-        return IMPOSSIBLE + 0.5 * off @ off, off / PRIOR_SD  # the line search steps back
+        return IMPOSSIBLE + 0.5 * off @ off, off / prior_sd  # the line search steps back
     weights = cho_solve((factor, True), target)
     inverse = dpotri(factor, lower=True)[0]  # the lower triangle; the upper one is zero
     inverse += np.tril(inverse, -1).T
     value = 0.5 * target @ weights + np.log(np.diag(factor)).sum() + 0.5 * off @ off
     sensitivity = inverse - np.outer(weights, weights)
-    slope = [
-        0.5 * np.vdot(sensitivity, by_length),
-        np.vdot(sensitivity, kernel),
-        np.exp(2 * logs[2]) * np.trace(sensitivity),
-    ]
-    return float(value), np.array(slope) + off / PRIOR_SD
+    by_noise = np.exp(2 * logs[-1]) * np.trace(sensitivity)
+    slope = np.array([*(0.5 * np.vdot(sensitivity, matrix) for matrix in slopes), by_noise])
+    return float(value), slope + off / prior_sd
 
 
-def _kernel(distance: np.ndarray, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel without noise, and its derivative by the logarithm of the length scale."""
-    scaled = np.sqrt(3) * np.exp(-logs[0]) * distance
-    decay = np.exp(2 * logs[1] - scaled)
+def _kernel(between: np.ndarray, logs: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """The kernel without noise, and its derivatives by the logarithms of the length scale and the amplitude."""
+    covariance, by_length = matern(between, logs[0])
+    scale = np.exp(2 * logs[1])
+    return scale * covariance, (scale * by_length, 2 * scale * covariance)
+
+
+def matern(between: np.ndarray, log_length: float) -> tuple[np.ndarray, np.ndarray]:
+    """M of distances, with an amplitude of 1, and its derivative by the logarithm of the length scale."""
+    scaled = np.sqrt(3) * np.exp(-log_length) * between
+    decay = np.exp(-scaled)
     return (1 + scaled) * decay, scaled**2 * decay
 
 
 def _factor(kernel: np.ndarray, logs: np.ndarray) -> np.ndarray:
-    noise = np.exp(2 * logs[2]) + JITTER
+    noise = np.exp(2 * logs[-1]) + JITTER
     return cholesky(kernel + noise * np.eye(len(kernel)), lower=True)
 
 
-def _distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Euclidean distances (N, n) of (N, F) to (n, F)."""
     squared = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
     return np.sqrt(np.maximum(squared, 0))
