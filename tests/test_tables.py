@@ -90,11 +90,11 @@ def test_empty_and_undefined_cells_say_why():
     text = as_markdown(table)
     assert table.entries["MACs", "MAE %"].summary is None
     assert table.notes == (
-        ("†", "MACs are no accuracy"),
-        ("‡", "undefined in 1 of 3 runs: all predictions or all labels equal"),
+        ("ᵃ", "MACs are no accuracy"),
+        ("ᵇ", "undefined in 1 of 3 runs: all predictions or all labels equal"),
     )
-    assert text.splitlines()[-3:] == ["† MACs are no accuracy", "", "‡ " + table.notes[1][1]]
-    assert "| MACs | 0.500 (1) | –‡ | –† |" in text
+    assert text.splitlines()[-3:] == ["ᵃ MACs are no accuracy", "", "ᵇ " + table.notes[1][1]]
+    assert "| MACs | 0.500 (1) | –ᵇ | –ᵃ |" in text
     assert "no such run was made" in as_markdown(_table())
 
 
@@ -108,9 +108,9 @@ def test_notes_on_rows_columns_and_cells_share_marks():
         *(Note(f"note {index}", row="MACs") for index in range(5)),
     ]
     table = _table(notes=notes)
-    assert table.row_marks == {"GENNAPE, NB101": "†", "ridge | paths": "", "MACs": "§,¶,‖,††,‡‡"}
-    assert table.column_marks["MAE %"] == "‡"
-    assert table.entries["ridge | paths", "MAE %"].marks == "†,‡"
+    assert table.row_marks == {"GENNAPE, NB101": "ᵃ", "ridge | paths": "", "MACs": "ᶜ,ᵈ,ᵉ,ᶠ,ᵍ"}
+    assert table.column_marks["MAE %"] == "ᵇ"
+    assert table.entries["ridge | paths", "MAE %"].marks == "ᵃ,ᵇ"
     assert len({mark for mark, _ in table.notes}) == len(table.notes)
     listed = list(csv.DictReader(io.StringIO(as_csv(table))))
     mine = next(row for row in listed if row["row"] == "ridge | paths" and row["column"] == "MAE %")

@@ -14,6 +14,7 @@ from archgauge.config_check import check
 from archgauge.errors import ConfigError
 from archgauge.evaluation.reports import cluster_notes, transfer_table
 from archgauge.evaluation.table_files import as_markdown
+from archgauge.evaluation.tables import MARKS
 from archgauge.schemas import METRICS
 from archgauge.transfer_config import (
     ensemble_members,
@@ -167,7 +168,7 @@ def markdown() -> str:
 
 def test_families_are_rows_and_predictors_columns(markdown):
     lines = markdown.splitlines()
-    assert re.sub("[†‡§]", "", lines[2]).startswith(
+    assert re.sub(f"[{MARKS}]", "", lines[2]).startswith(
         "| family | MACs | Parameters | jacov | synflow | Ridge on counts |"
     )
     assert "GENNAPE" in lines[2]

@@ -4,9 +4,10 @@ import csv
 import io
 import math
 from pathlib import Path
+from unicodedata import normalize
 
 from archgauge.evaluation.pages import as_page
-from archgauge.evaluation.tables import Entry, ResultTable
+from archgauge.evaluation.tables import MARKS, Entry, ResultTable
 from archgauge.files import whole_file
 
 EMPTY = "–"
@@ -48,11 +49,7 @@ _LATEX = {
     "↓": r"$\downarrow$",
     "τ": r"$\tau$",
     "ρ": r"$\rho$",
-    "†": r"\dag{}",
-    "‡": r"\ddag{}",
-    "§": r"\S{}",
-    "¶": r"\P{}",
-    "‖": r"$\|$",
+    **{mark: rf"\textsuperscript{{{normalize('NFKD', mark)}}}" for mark in MARKS},
 }
 
 

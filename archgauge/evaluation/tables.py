@@ -16,7 +16,8 @@ from archgauge.evaluation.statistics import PairedDifference, Run, Summary, pair
 from archgauge.schemas import METRICS
 
 SIGNIFICANCE = 0.05
-MARKS = "†‡§¶‖"
+MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
+"""Raised letters, which neither numbers nor names end with; there is none of q."""
 NOT_RUN = "no such run was made"
 
 DECIMALS = {"mae": 2, "bias": 2, "regret": 2, "found_accuracy": 2, "best_rank": 1, "found_rank": 1}
@@ -235,7 +236,7 @@ def _reasons(summaries: Mapping[tuple[str, str], Summary | None], notes: Sequenc
 
 
 def _marks(notes: Sequence[Note]) -> dict[str, str]:
-    """Give each text its mark: †, ‡, ... and from the sixth on doubled, tripled, ..."""
+    """Give each text its mark: a, b, ..., z, aa, bb, ..., raised."""
     texts = dict.fromkeys(note.text for note in notes)
     return {text: MARKS[index % len(MARKS)] * (index // len(MARKS) + 1) for index, text in enumerate(texts)}
 
