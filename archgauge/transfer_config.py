@@ -221,6 +221,10 @@ def transfer_table_settings(config: Config, table: str) -> dict[str, Any]:
         "notes": notes_of(config, shown),
         "clusterings": clusterings_of(config, shown),
         "in_percent": in_percent(config, shown),
+        "not_run": {
+            text: {one: why for one in shown if (why := _not_run(config, name, one, settings["rows"][text]["n_train"]))}
+            for text, name in run.items()
+        },
         "scales": {text: scale_of(config, name, settings["rows"][text]["n_train"]) for text, name in run.items()},
     }
 
@@ -229,6 +233,14 @@ def _run(config: Config, table: str) -> dict[str, str]:
     """The experiments of the rows of a table of transfers that can run, by the rows' texts."""
     rows = config["transfer_tables"][table]["rows"].items()
     return {text: row["experiment"] for text, row in rows if "experiment" in row and can_run(config, row["experiment"])}
+
+
+def _not_run(config: Config, experiment: str, predictor: str, n_train: int) -> str | None:
+    """Why an experiment has no number of a predictor with `n_train` labels of the target; None where it has one."""
+    if predictor not in config["experiments"][experiment]["predictors"]:
+        return f"Not among the predictors of {experiment}."
+    sizes = config["predictors"][predictor].get("n_train", [n_train])
+    return None if n_train in sizes else f"It runs with {' or '.join(map(str, sizes))} labels of the target."
 
 
 def scale_of(config: Config, experiment: str, n_train: int) -> str:

@@ -202,6 +202,15 @@ def test_an_ensemble_speaks_for_its_members(markdown):
     assert "CL+T: Eq. 5 on the distance to the mean accuracy of the source, found while looking at" in markdown
 
 
+def test_an_empty_cell_says_why_nothing_ran():
+    config = {**SHIPPED, "tables_dir": "somewhere"}
+    reasons = transfer_table_settings(config, "gennape_table8")["not_run"]
+    assert reasons["NAS-Bench-201 without `none`"]["few_ridge"] == "It runs with 40 or 50 labels of the target."
+    assert reasons["MnasNet, 50 labels"]["jacov"] == "Not among the predictors of to_mnasnet."
+    assert "few_ridge" not in reasons["NAS-Bench-201 without `none`, 50 labels"]
+    assert all("gennape" not in why for why in reasons.values())
+
+
 def test_a_row_says_what_it_has_seen_of_the_target(markdown):
     assert "the seed of the best ρ there transferred; no label of the target." in markdown
     assert "the seed of the best ρ there transferred; 5 draws of 50 target labels." in markdown

@@ -102,6 +102,7 @@ def transfer_table(
         else:
             scale = settings["scales"][text]
             notes.append(Note(f"{scale} {_judged(metrics, line.where):,} networks judged.", column=line.text))
+            notes += [Note(why, titles[name], line.text) for name, why in settings["not_run"][text].items()]
         notes += [Note(row["note"], column=line.text)] if "note" in row else []
     table = pivot(
         metrics,
