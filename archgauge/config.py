@@ -25,6 +25,25 @@ def has_labels(config: Config, family: str) -> bool:
     return source is not None and (source != "tables" or config["tables_dir"] is not None)
 
 
+def judging_families(config: Config) -> list[str]:
+    """The families whose labels the bundle is judged on, of those that can be had.
+
+    Raises:
+        ConfigError: when none can.
+    """
+    wanted = list(config["bundle"]["elsewhere"])
+    found = [family for family in wanted if has_labels(config, family)]
+    if not found:
+        raise ConfigError(
+            "the labels that the bundle is judged on",
+            where="bundle.elsewhere",
+            expected="a family whose labels can be had",
+            got=f"{', '.join(wanted) or 'no family'}, without labels",
+            remedy="Set tables_dir, for example by --config tables_dir=FOLDER, or name other families.",
+        )
+    return found
+
+
 def can_run(config: Config, experiment: str) -> bool:
     """Whether the labels of all families of an experiment can be had."""
     return all(has_labels(config, family) for family in families_of(config, experiment))

@@ -37,17 +37,18 @@ rule bundle:
 
 
 # On demand: how the bundle does where other sources measured.
-ELSEWHERE = [
-    family for family in config["bundle"]["elsewhere"] if has_labels(config, family)
-]
-
-
 rule bundle_elsewhere:
     input:
         bundle="results/bundle/archgauge.bundle",
-        graphs=expand("results/graphs/{family}.parquet", family=ELSEWHERE),
-        kinds=expand("results/graphs/{family}.kinds.parquet", family=ELSEWHERE),
-        labels=expand("results/labels/{family}.parquet", family=ELSEWHERE),
+        graphs=lambda w: expand(
+            "results/graphs/{family}.parquet", family=judging_families(config)
+        ),
+        kinds=lambda w: expand(
+            "results/graphs/{family}.kinds.parquet", family=judging_families(config)
+        ),
+        labels=lambda w: expand(
+            "results/labels/{family}.parquet", family=judging_families(config)
+        ),
     output:
         metrics="results/bundle/elsewhere.metrics.parquet",
         page=report(
@@ -66,13 +67,9 @@ rule bundle_elsewhere:
     resources:
         gpu=0,
     params:
-        settings={
+        settings=lambda w: {
             "families": config["bundle"]["elsewhere"],
-            "missing": [
-                family
-                for family in config["bundle"]["elsewhere"]
-                if family not in ELSEWHERE
-            ],
+            "judged": judging_families(config),
             "seed": config["bundle"]["seed"],
         },
         code=fingerprint(workflow.basedir, ["workflow_scripts/bundle_elsewhere.py"]),

@@ -13,6 +13,7 @@ from archgauge.config import (
     fetched_by,
     figures_of,
     has_labels,
+    judging_families,
     judged_on,
     label_files,
     labelled_families,

@@ -6,16 +6,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from ranking_bundle import KNOWN, SETTINGS, labels, tables
 from scipy.stats import spearmanr
 
-from archgauge.errors import TableError
+from archgauge.config import judging_families
+from archgauge.errors import ConfigError, TableError
 from archgauge.families import zoo
+from archgauge.ranking.conformal import rank_intervals
 from archgauge.ranking.elsewhere import METRIC_TITLES, elsewhere_table, judged_elsewhere
 from archgauge.ranking.fitting import make_bundle, read_networks
 from archgauge.schemas import LABELS, METRICS, read_table, write_table
 
-SCRIPT = Path(__file__).parent.parent / "workflow_scripts" / "bundle_elsewhere.py"
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "workflow_scripts" / "bundle_elsewhere.py"
 OTHERS = {"resnet18": 60.0, "resnet50": 75.0, "vgg19": 71.0, "resnet20_svhn": 50.0, "vgg13": 68.0}
 KEYS = {"experiment": "bundle_elsewhere", "family": "zoo", "label": "other/accuracy"}
 
@@ -55,6 +59,8 @@ def test_the_numbers_are_those_of_ranking_the_networks(bundle, others, metrics):
     predicted = np.array([row.accuracy_pct for row in ranked])
     held = [row.low_pct <= OTHERS[row.name] <= row.high_pct for row in ranked]
     flagged = [bool(row.unlike) for row in ranked]
+    best, worst = rank_intervals(np.array([row.low_pct for row in ranked]), np.array([row.high_pct for row in ranked]))
+    rank = 1 + (true[None, :] > true[:, None]).sum(axis=1)
     assert 0 < sum(flagged) < 4  # numbers for ten classes, not a thousand, are
     expected = {
         ("bundle", "spearman"): spearmanr(predicted, true).statistic,
@@ -62,6 +68,8 @@ def test_the_numbers_are_those_of_ranking_the_networks(bundle, others, metrics):
         ("bundle", "mae"): np.abs(predicted - true).mean(),
         ("bundle", "coverage"): np.mean(held),
         ("bundle", "flagged"): np.mean(flagged),
+        ("bundle", "ranks_allowed"): (worst - best + 1).mean(),
+        ("bundle", "rank_coverage"): ((best <= rank) & (rank <= worst)).mean(),
         ("macs", "spearman"): spearmanr([row.macs for row in ranked], true).statistic,
         ("params", "spearman"): spearmanr([row.params for row in ranked], true).statistic,
     }
@@ -71,7 +79,7 @@ def test_the_numbers_are_those_of_ranking_the_networks(bundle, others, metrics):
 
 
 def test_the_table_names_what_is_missing(metrics):
-    settings = {"families": {"zoo": KEYS["label"], "ofa_mbv3": "imagenet/none"}, "missing": ["ofa_mbv3"]}
+    settings = {"families": {"zoo": KEYS["label"], "ofa_mbv3": "imagenet/none"}, "judged": ["zoo"]}
     table = elsewhere_table(metrics, settings)
     assert table.columns == tuple(
         f"{name}: {title}" for name in settings["families"] for title in METRIC_TITLES.values()
@@ -80,6 +88,15 @@ def test_the_table_names_what_is_missing(metrics):
     reasons = dict(table.notes)
     assert "need tables_dir" in reasons[table.entries["bundle", "ofa_mbv3: ρ"].marks]
     assert "says no accuracy" in reasons[table.entries["MACs", "zoo: MAE, points"].marks]
+
+
+def test_without_any_labels_the_rule_says_what_it_needs():
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    with pytest.raises(
+        ConfigError, match=r"bundle\.elsewhere: .*got mnasnet, ofa_mbv3, without labels\. Set tables_dir"
+    ):
+        judging_families(config)
+    assert judging_families({**config, "tables_dir": "somewhere"}) == ["mnasnet", "ofa_mbv3"]
 
 
 def test_a_label_that_the_family_does_not_have(bundle, others, other_labels):
@@ -96,7 +113,7 @@ def test_the_script_writes_metrics_and_a_table(bundle, others, other_labels, met
         graphs=[others[0]],
         kinds=[others[1]],
         labels=[tmp_path / "labels"],
-        settings={"families": {"zoo": KEYS["label"]}, "missing": [], "seed": 0},
+        settings={"families": {"ofa_mbv3": "imagenet/none", "zoo": KEYS["label"]}, "judged": ["zoo"], "seed": 0},
         **forms,
     )
     assert read_table(forms["metrics"], METRICS).equals(metrics.cast(METRICS))

@@ -61,6 +61,7 @@ def test_the_shipped_configurations_are_valid():
         ("families.nb999", SHIPPED["families"]["nb201"], r"families.nb999: expected one of .*nb101, nb201"),
         ("bundle.family", "nb999", "bundle.family: expected one of nb101"),
         ("bundle.family", "nb201", "bundle.family: expected a module with groups and model_families"),
+        ("bundle.elsewhere", {"zoo": "x"}, "bundle.elsewhere: expected one of nb101, .*, got 'zoo'"),
         ("bundle.level", 90, "bundle.level: expected maximum 0.99"),
         ("families.nb201.graph", {"skelton": "authors"}, "families.nb201.graph.skelton: expected one of skeleton"),
         ("message_passing", "pyg", "message_passing: expected enum"),

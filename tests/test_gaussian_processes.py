@@ -12,6 +12,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern,
 from test_neural_predictors import toy_population
 
 from archgauge.errors import PredictorError
+from archgauge.graphs.parts import Parts
 from archgauge.predictors import additive_gp, embedding_gp, graph_gp, structural_gp
 from archgauge.predictors import matern_gp as gp
 from archgauge.predictors.matern_gp import error_logs
@@ -163,3 +164,30 @@ def test_the_sum_refuses_accuracies_above_100():
     accuracy[3] = 100.5
     with pytest.raises(PredictorError, match=r"expected accuracies in percent, got 100\.5"):
         additive_gp.Predictor(seed=0).fit(population, accuracy)
+
+
+def test_wires_say_what_kinds_do_not():
+    """Accuracy is how often a 3 x 3 convolution feeds another one; as many of both may stand side by side."""
+    population, _ = cells_with_views(300)
+    parts = Parts.of(*population.graphs)
+    wide = [kind.operation == "conv" and kind.kernel == (3, 3) for pair in parts.wires for kind in pair]
+    both = np.array(wide).reshape(-1, 2).all(axis=1)
+    accuracy = 80 + parts.counted(*population.graphs)[1][:, both].sum(axis=1)
+    guess = additive_gp.Predictor(seed=0).fit(population.take(slice(60)), accuracy[:60]).predict(population)
+    assert spearmanr(guess[60:], accuracy[60:])[0] > 0.9  # 0.74 from kinds alone
+
+
+def test_the_prior_shares_the_variance_among_the_views():
+    """Standardised targets have a variance of 1, and so has a network under the kernel that the search starts from."""
+    per_view = np.exp(2 * additive_gp.PRIOR_MEAN[:-1].reshape(-1, 3)[:, 1:])
+    assert per_view.sum() == pytest.approx(1)
+    assert len(additive_gp.PRIOR_SD) == len(additive_gp.PRIOR_MEAN) == 3 * additive_gp.VIEWS + 1
+
+
+def test_predictions_come_in_chunks(monkeypatch):
+    population, accuracy = cells_with_views(40)
+    predictor = additive_gp.Predictor(seed=0).fit(population.take(slice(20)), accuracy[:20])
+    expected = predictor.predict(population)
+    monkeypatch.setattr(additive_gp, "CHUNK", 7)
+    np.testing.assert_allclose(predictor.predict(population), expected, rtol=1e-12)
+    assert len(predictor.predict(population.take(slice(0)))) == 0

@@ -11,7 +11,7 @@ from memory_store import MemoryStore, family_store
 from archgauge.graphs import parts
 from archgauge.graphs.builder import GraphBuilder
 from archgauge.graphs.graph import Graphs, concatenate
-from archgauge.graphs.operations import KindTable
+from archgauge.graphs.operations import Kind, KindTable
 from archgauge.graphs.parts import PASSED, Parts
 
 
@@ -90,6 +90,12 @@ def test_parts_are_counted_in_another_store_of_other_rows_of_kinds():
     for column, kind in enumerate(known.kinds):
         expected = all_kinds[:, place[kind]] if kind in place else np.zeros(40)
         np.testing.assert_array_equal(counts[0][:, column], expected)
+    place = {wire: row for row, wire in enumerate(everything.wires)}
+    _, all_wires = everything.counted(there, np.arange(40))
+    unknown = Parts(known.kinds, (*known.wires, (Kind("sub", (), ()), known.kinds[0])))
+    for column, wire in enumerate(unknown.wires):
+        expected = all_wires[:, place[wire]] if wire in place else np.zeros(40)
+        np.testing.assert_array_equal(unknown.counted(there, np.arange(40))[1][:, column], expected)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -104,8 +110,26 @@ def test_chunks_change_nothing(monkeypatch, size):
         np.testing.assert_array_equal(counts, others)
 
 
+def test_what_nothing_was_learnt_of_is_not_counted():
+    store = family_store("nb201", 4)
+    kinds, wires = Parts.of(store, np.arange(0)).counted(store, np.arange(4))
+    assert (kinds.shape, wires.shape) == ((4, 0), (4, 0))
+
+
 def test_no_rows_have_no_counts():
     store = family_store("nb201", 4)
     known = Parts.of(store, np.arange(4))
     kinds, wires = known.counted(store, np.arange(0))
     assert (kinds.shape, wires.shape) == ((0, len(known.kinds)), (0, len(known.wires)))
+
+
+def test_an_operation_on_several_values_is_not_passed():
+    """A slope that is computed makes a PReLU a product of two branches, of which a wire could follow but one."""
+    shape = (8, 8, 4)
+    build = GraphBuilder(KindTable())
+    image = build.input(*shape)
+    branches = [build.conv(image, 4, 3), build.conv(image, 4, 1)]
+    build.output(build.node(Kind("prelu", (shape, shape), (shape,)), branches))
+    store = store_of([build.finish()])
+    wires = {(one.operation, two.operation) for one, two in Parts.of(store, np.array([0])).wires}
+    assert wires == {("input", "conv"), ("conv", "prelu"), ("prelu", "output")}

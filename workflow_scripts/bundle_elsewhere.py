@@ -24,13 +24,12 @@ def main(
     latex: Path,
     settings: dict,
 ) -> None:
-    """`settings`: "families", the label of each; "missing", those without labels; "seed"."""
+    """`settings`: "families", the label of each; "judged", those whose labels can be had; "seed"."""
     loaded, tables = Bundle.load(bundle), []
-    there = [family for family in settings["families"] if family not in settings["missing"]]
-    for family, *paths, known in zip(there, graphs, kinds, labels, strict=True):
+    for family, *paths, known in zip(settings["judged"], graphs, kinds, labels, strict=True):
         keys = {"experiment": "bundle_elsewhere", "family": family, "label": settings["families"][family]}
         tables.append(judged_elsewhere(loaded, *paths, read_table(known, LABELS), keys, settings["seed"]))
-    found = pa.concat_tables([METRICS.empty_table(), *tables]).unify_dictionaries()
+    found = pa.concat_tables(tables).unify_dictionaries()
     write_table(metrics, found, METRICS)
     write_files(
         elsewhere_table(found, settings),

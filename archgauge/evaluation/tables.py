@@ -17,10 +17,10 @@ from archgauge.schemas import METRICS
 
 SIGNIFICANCE = 0.05
 MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
-"""Raised letters, which neither numbers nor names end with; there is none of q."""
+"""Raised letters, which neither numbers nor names end with. Fonts have none of q."""
 NOT_RUN = "no such run was made"
 
-DECIMALS = {"mae": 2, "bias": 2, "regret": 2, "found_accuracy": 2, "best_rank": 1, "found_rank": 1}
+DECIMALS = {"mae": 2, "bias": 2, "ranks_allowed": 1, "regret": 2, "found_accuracy": 2, "best_rank": 1, "found_rank": 1}
 """Digits after the point by metric, without its @K; 3 for all others."""
 
 

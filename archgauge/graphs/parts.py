@@ -37,7 +37,7 @@ class Parts:
     def of(cls, store: GraphStore, rows: np.ndarray) -> Self:
         """The parts of the live graphs at `rows` (n,) of a store."""
         kinds, wires = set[int](), set[int]()
-        for _, kind, _, wire in _chunks(store, rows):
+        for _, _, kind, _, wire in _chunks(store, rows):
             kinds.update(np.unique(kind).tolist())
             wires.update(np.unique(wire).tolist())
         known = [divmod(wire, len(store.kinds)) for wire in sorted(wires)]
@@ -59,21 +59,18 @@ class Parts:
         wires = np.where((ends < absent).all(axis=1), ends[:, 0] * absent + ends[:, 1], -1)
         counts = [
             (_counts(node_graph, kind, kinds, size), _counts(wire_graph, wire, wires, size))
-            for size, (node_graph, kind, wire_graph, wire) in zip(_sizes(rows), _chunks(store, rows), strict=True)
+            for size, node_graph, kind, wire_graph, wire in _chunks(store, rows)
         ]
         of_kinds, of_wires = zip(*counts, strict=True)
         return np.log1p(np.concatenate(of_kinds)), np.log1p(np.concatenate(of_wires))
 
 
-def _sizes(rows: np.ndarray) -> Iterator[int]:
-    """Graphs in each chunk; an empty population is one empty chunk."""
-    return (len(rows[at : at + CHUNK_GRAPHS]) for at in range(0, max(1, len(rows)), CHUNK_GRAPHS))
+def _chunks(
+    store: GraphStore, rows: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Of `CHUNK_GRAPHS` graphs at a time, their number, graph and kind of each node, graph and key of each wire.
 
-
-def _chunks(store: GraphStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Graph and kind of each node, then graph and key of each wire, of `CHUNK_GRAPHS` graphs at a time.
-
-    A key is the source's row of the table of kinds times its length plus the target's.
+    A key is the source's row of the table of kinds times its length plus the target's. No rows are one empty chunk.
     """
     passing = _passing(store.kinds)
     for at in range(0, max(1, len(rows)), CHUNK_GRAPHS):
@@ -84,10 +81,10 @@ def _chunks(store: GraphStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, n
         feeder = np.arange(len(kind))
         into = passed[target]
         feeder[target[into]] = source[into]
-        while (passed[feeder] & (feeder[feeder] != feeder)).any():
+        while (passed[feeder] & (feeder[feeder] != feeder)).any():  # twice as far each time
             feeder = feeder[feeder]
         source, target = feeder[source[~into]], target[~into]
-        yield graph, kind, graph[target], kind[source] * len(store.kinds) + kind[target]
+        yield len(batch), graph, kind, graph[target], kind[source] * len(store.kinds) + kind[target]
 
 
 def _passing(kinds: KindTable) -> np.ndarray:
@@ -97,6 +94,8 @@ def _passing(kinds: KindTable) -> np.ndarray:
 
 def _counts(graph: np.ndarray, found: np.ndarray, wanted: np.ndarray, n_graphs: int) -> np.ndarray:
     """How often each of `n_graphs` graphs has each of the `wanted` keys (C,) among those `found`: (graphs, C)."""
+    if not len(wanted):
+        return np.zeros((n_graphs, 0))
     order = np.argsort(wanted)
     column = order[np.searchsorted(wanted, found, sorter=order).clip(max=len(wanted) - 1)]
     hit = wanted[column] == found

@@ -45,6 +45,10 @@ class Standardiser:
         """(F,) bool: where one row (F,) differs from all training rows in a feature that is the same in all of them."""
         return ~self.varying & ~np.isclose(features, self.centre, rtol=LEAST_SPREAD, atol=LEAST_SPREAD)
 
+    def placed(self, features: np.ndarray) -> np.ndarray:
+        """Standardised features over the root of how many vary, (N, F): unrelated rows lie some sqrt(2) apart."""
+        return self(features) / np.sqrt(max(1, self.varying.sum()))
+
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """(N, F) -> (N, F) float64."""
         return np.where(self.varying, (features - self.centre) / np.where(self.varying, self.spread, 1.0), 0.0)

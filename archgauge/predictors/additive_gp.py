@@ -4,10 +4,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from archgauge.errors import PredictorError
 from archgauge.graphs.parts import Parts
 from archgauge.predictors._standardiser import Standardiser
-from archgauge.predictors.matern_gp import CHUNK, distance, error_logs, matern, most_likely, percent
+from archgauge.predictors.matern_gp import CHUNK, distance, matern, most_likely, percent, standard_target
 from archgauge.predictors.population import Population, column, training_labels
 
 NAME = "additive_gp"
@@ -54,23 +53,13 @@ class Predictor:
             PredictorError: without a column, with fewer than 2 labels, or with one that is not finite or above 100.
         """
         labels = training_labels(population, accuracy_pct, NAME, at_least=2)
-        if labels.max() > 100:
-            raise PredictorError(
-                "the labels to learn from",
-                where=NAME,
-                expected="accuracies in percent",
-                got=labels.max(),
-                remedy="Choose a label whose unit is percent.",
-            )
+        target, self.offset_, self.scale_ = standard_target(labels, NAME)
         self.parts_ = Parts.of(*column(population, "graphs", NAME))
         raw = self._raw(population)
         self.standards_ = [Standardiser.fit(view) for view in raw]
         self.views_ = self._placed(raw)
-        target = error_logs(labels)
-        self.offset_, self.scale_ = target.mean(), target.std() or 1.0
         terms = [(distance(view, view), view @ view.T) for view in self.views_]
-        standard = (target - self.offset_) / self.scale_
-        self.logs_, self.weights_ = most_likely(lambda logs: _kernel(terms, logs), PRIOR_MEAN, PRIOR_SD, standard)
+        self.logs_, self.weights_ = most_likely(lambda logs: _kernel(terms, logs), PRIOR_MEAN, PRIOR_SD, target)
         return self
 
     def predict(self, population: Population) -> np.ndarray:
@@ -89,9 +78,7 @@ class Predictor:
         return [column(population, "structure", NAME), *counts, column(population, "embedding", NAME)]
 
     def _placed(self, views: list[np.ndarray]) -> list[np.ndarray]:
-        """Standardised, and divided by the root of how many features vary: unrelated rows lie some sqrt(2) apart."""
-        pairs = zip(views, self.standards_, strict=True)
-        return [standard(view) / np.sqrt(max(1, standard.varying.sum())) for view, standard in pairs]
+        return [standard.placed(view) for view, standard in zip(views, self.standards_, strict=True)]
 
 
 def _kernel(terms: list[tuple[np.ndarray, np.ndarray]], logs: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -45,18 +45,9 @@ class PercentGp:
         Raises:
             PredictorError: when an accuracy is above 100 percent.
         """
-        if accuracy_pct.max() > 100:
-            raise PredictorError(
-                "the labels to learn from",
-                where="matern_gp",
-                expected="accuracies in percent",
-                got=accuracy_pct.max(),
-                remedy="Choose a label whose unit is percent.",
-            )
+        target, self.offset_, self.scale_ = standard_target(accuracy_pct, "matern_gp")
         self.standard_ = Standardiser.fit(features)
-        target = error_logs(accuracy_pct)
-        self.offset_, self.scale_ = target.mean(), target.std() or 1.0
-        self.model_ = MaternGp().fit(self.placed(features), (target - self.offset_) / self.scale_)
+        self.model_ = MaternGp().fit(self.placed(features), target)
         return self
 
     def predict_target(self, features: np.ndarray) -> np.ndarray:
@@ -90,8 +81,27 @@ class PercentGp:
         return gp
 
     def placed(self, features: np.ndarray) -> np.ndarray:
-        """Standardised features over the root of their number: unrelated rows lie some sqrt(2) apart."""
-        return self.standard_(features) / np.sqrt(max(1, self.standard_.varying.sum()))
+        """Where networks lie among the training rows: (N, F) -> (N, F)."""
+        return self.standard_.placed(features)
+
+
+def standard_target(accuracy_pct: np.ndarray, predictor: str) -> tuple[np.ndarray, float, float]:
+    """What is learnt of n labels: -log(101 - accuracy), standardised (n,), and its mean and standard deviation.
+
+    Raises:
+        PredictorError: naming the predictor, when an accuracy is above 100 percent.
+    """
+    if accuracy_pct.max() > 100:
+        raise PredictorError(
+            "the labels to learn from",
+            where=predictor,
+            expected="accuracies in percent",
+            got=accuracy_pct.max(),
+            remedy="Choose a label whose unit is percent.",
+        )
+    target = error_logs(accuracy_pct)
+    offset, scale = target.mean(), target.std() or 1.0
+    return (target - offset) / scale, offset, scale
 
 
 def error_logs(accuracy_pct: np.ndarray) -> np.ndarray:
@@ -125,7 +135,7 @@ class MaternGp:
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Posterior mean of the target: (N, F) -> (N,)."""
-        chunks = (features[at : at + CHUNK] for at in range(0, len(features), CHUNK))
+        chunks = (features[at : at + CHUNK] for at in range(0, max(1, len(features)), CHUNK))
         return np.concatenate(
             [_kernel(distance(chunk, self.features_), self.logs_)[0] @ self.weights_ for chunk in chunks]
         )

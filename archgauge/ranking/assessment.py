@@ -172,15 +172,16 @@ def intervals(
 
 
 def coverage(assessed: Assessed, accuracy_pct: np.ndarray, cluster: np.ndarray, seed: int) -> Score:
-    """How often intervals of accuracies and of ranks hold the truth, and how wide they are in points."""
+    """How often intervals of accuracies and of ranks hold the truth, and how wide they are, in points and in ranks."""
     low, high = assessed.predicted.low_pct, assessed.predicted.high_pct
     rng = np.random.default_rng(seed)
-    held = []
+    held, allowed = [], []
     for _ in range(COMPANIES):
         rows = rng.choice(len(low), size=min(COMPANY, len(low)), replace=False)
         best, worst = rank_intervals(low[rows], high[rows])
         above = (accuracy_pct[rows][None, :] > accuracy_pct[rows][:, None]).sum(axis=1)
         held.append(((best <= 1 + above) & (1 + above <= worst)).mean())
+        allowed.append((worst - best + 1).mean())
     shares = np.array([assessed.covered[cluster == name].mean() for name in np.unique(cluster)])
     weights = np.array([(cluster == name).sum() for name in np.unique(cluster)])
     share = assessed.covered.mean()
@@ -190,4 +191,5 @@ def coverage(assessed: Assessed, accuracy_pct: np.ndarray, cluster: np.ndarray, 
         "mean_width_pct": float((high - low).mean()),
         "median_width_pct": float(np.median(high - low)),
         "rank_coverage": float(np.mean(held)),
+        "ranks_allowed": float(np.mean(allowed)),
     }

@@ -27,7 +27,7 @@ def card_text(card: Mapping[str, Any]) -> str:
         f"CV+ conformal intervals of level {level}, calibrated on whole families of models. Measured on networks that "
         "neither the fit nor the calibration has seen:",
         _table(
-            ("held out", "holds the truth", "mean width", "median width", "rank interval, of 10"),
+            ("held out", "holds the truth", "mean width", "median width", "rank interval, of 10", "ranks in it"),
             (_covered(name, score) for name, score in card["intervals"].items()),
         ),
         "## Families of models, each left out",
@@ -95,6 +95,7 @@ def _covered(name: str, score: Mapping[str, float]) -> tuple[str, ...]:
         f"{score['mean_width_pct']:.1f} points",
         f"{score['median_width_pct']:.1f} points",
         f"{score['rank_coverage']:.1%}",
+        f"{score['ranks_allowed']:.1f}",
     )
 
 

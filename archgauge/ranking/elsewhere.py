@@ -22,12 +22,14 @@ METRIC_TITLES = {
     "mae": "MAE, points",
     "coverage": "interval holds",
     "rank_coverage": "rank interval holds, of 10",
+    "ranks_allowed": "ranks in it",
     "flagged": "flagged",
 }
 _TITLES = {"bundle": "bundle", "macs": "MACs", "params": "parameters"}
 _LEGEND = (
     "Bias is predicted less measured; shares are of 1. A number hangs on its family's networks alone: it is one run. "
-    "The bundle's accuracies mean its own label, so another recipe shifts the bias and empties the intervals."
+    "The bundle's accuracies mean its own label, so another recipe shifts the bias and empties the intervals. Flagged "
+    "networks count, though `archgauge rank` gives them no rank."
 )
 
 
@@ -58,6 +60,7 @@ def judged_elsewhere(
         ("bundle", "mae"): mae(predicted, true),
         ("bundle", "coverage"): holds["coverage"],
         ("bundle", "rank_coverage"): holds["rank_coverage"],
+        ("bundle", "ranks_allowed"): holds["ranks_allowed"],
         ("bundle", "flagged"): float(np.mean([bool(reasons) for reasons in bundle.unlike_each(networks)])),
         ("macs", "spearman"): spearman(networks.fact("macs"), true),
         ("params", "spearman"): spearman(networks.fact("params"), true),
@@ -74,7 +77,7 @@ def elsewhere_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTab
 
     Args:
         metrics: METRICS of all families that were judged.
-        settings: "families", the label of each; "missing", those whose labels cannot be had.
+        settings: "families", the label of each; "judged", those whose labels can be had.
     """
     columns, notes = [], [Note(_LEGEND, row=_TITLES["bundle"])]
     for family, label in settings["families"].items():
@@ -82,7 +85,7 @@ def elsewhere_table(metrics: pa.Table, settings: Mapping[str, Any]) -> ResultTab
             column = Heading(f"{family}: {title}", {"family": family, "metric": metric})
             columns.append(column)
             notes.append(Note(f"Label {label}.", column=column.text))
-            if family in settings["missing"]:
+            if family not in settings["judged"]:
                 why = "The labels need tables_dir, or a download that has not happened."
                 notes += [Note(why, row=row, column=column.text) for row in _TITLES.values()]
             elif metric != "spearman":
