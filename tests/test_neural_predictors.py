@@ -12,6 +12,7 @@ from torch.nn.functional import mse_loss
 
 from archgauge.nn.heads import mlp
 from archgauge.predictors import fuzzy_ensemble, k_gnn, regressor
+from archgauge.predictors._end_to_end import _kind_features
 from archgauge.predictors._standardiser import Standardiser
 from archgauge.predictors.neural import Target, minimise, predicted
 from archgauge.predictors.population import Population
@@ -218,3 +219,15 @@ def test_standardiser_ignores_what_does_not_vary():
     standard = Standardiser.fit(features)
     np.testing.assert_array_equal(standard.varying, [True, False, False])
     np.testing.assert_allclose(standard(np.array([[5.0, 9.0, 0.0]])), [[3, 0, 0]])
+
+
+def test_kinds_that_a_batch_does_not_have_change_nothing():
+    """A table of kinds longer than the batch is cut to those that are there."""
+    store = family_store("nb201", 12)
+    population = Population(store.arch_id, store.macs, store.params, graphs=(store, np.arange(12)))
+    network = k_gnn.Predictor(epochs=1, seed=0).fit(population, np.linspace(80, 90, 12)).network_
+    batch, kinds = store.batch(np.arange(2)), _kind_features(store.kinds)
+    longer = [torch.cat([part, *[part.flip(0)] * 20]) for part in kinds]
+    assert len(kinds[0]) < len(batch.kind) < len(longer[0])
+    with torch.inference_mode():
+        torch.testing.assert_close(network(batch, *longer), network(batch, *kinds))

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -113,6 +113,9 @@ class _Network(nn.Module):
 
     def forward(self, batch: GraphBatch, categories: Tensor, numbers: Tensor) -> Tensor:
         """B graphs over K kinds with features (K, c) and (K, r) to outputs (B,)."""
+        if len(categories) > len(batch.kind):  # as in the zoo, whose kinds outnumber the nodes of a graph by far
+            present, kind = torch.unique(batch.kind, return_inverse=True)
+            batch, categories, numbers = replace(batch, kind=kind), categories[present], numbers[present]
         return self.head(self.gnn(self.embedding(categories, numbers), batch)).squeeze(1)
 
 
