@@ -27,7 +27,7 @@ datasheets: setup
 # The tables and figures of GENNAPE and of the transferable predictor at the shipped sizes.
 PAPERS := $(foreach n,1 2 3 4,transferable_table$(n)) $(foreach n,1 3 4 5 6 7 8 9 10,gennape_table$(n)) gennape_figure5
 
-# Snakemake plans anew once a timespan for every job so far; at its own 100/1s that took a third of a core.
+# Snakemake starts a timer a job, which all go on until the end: at its own 100/1s they took a third of a core.
 tables: setup
 	@$(SNAKEMAKE) --keep-going --max-jobs-per-timespan 1000/20s -- $(PAPERS)
 

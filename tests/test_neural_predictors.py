@@ -229,5 +229,13 @@ def test_kinds_that_a_batch_does_not_have_change_nothing():
     batch, kinds = store.batch(np.arange(2)), _kind_features(store.kinds)
     longer = [torch.cat([part, *[part.flip(0)] * 20]) for part in kinds]
     assert len(kinds[0]) < len(batch.kind) < len(longer[0])
-    with torch.inference_mode():
-        torch.testing.assert_close(network(batch, *longer), network(batch, *kinds))
+    embedded: list[int] = []
+    network.embedding.register_forward_pre_hook(lambda module, given: embedded.append(len(given[0])))
+    outputs = []
+    for features in (longer, kinds):
+        network.zero_grad()
+        output = network(batch, *features)
+        output.sum().backward()
+        outputs.append([output.detach(), *(part.grad.clone() for part in network.parameters())])
+    assert embedded == [len(batch.kind.unique()), len(kinds[0])]
+    torch.testing.assert_close(*outputs)

@@ -339,8 +339,8 @@ def test_other_files_are_no_bundle(tmp_path, capsys):
         archive.writestr("manifest.json", "[" * 200_000)
     broken(tmp_path / "deep")
     with zipfile.ZipFile(tmp_path / "later", "w") as archive:
-        archive.writestr("manifest.json", '{"format": "archgauge-bundle", "version": 2, "members": {}}')
-    broken(tmp_path / "later", "the version of a predictor bundle at .* expected archgauge-bundle 1, got .* 2")
+        archive.writestr("manifest.json", '{"format": "archgauge-bundle", "version": 3, "members": {}}')
+    broken(tmp_path / "later", "the version of a predictor bundle at .* expected archgauge-bundle 2, got .* 3")
     assert "ran code" not in capsys.readouterr().out
 
 

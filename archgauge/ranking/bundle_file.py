@@ -19,7 +19,7 @@ from archgauge.errors import BundleError
 from archgauge.files import whole_file
 
 FORMAT = "archgauge-bundle"
-VERSION = 1
+VERSION = 2
 LARGEST_FILE = 2**28  # bytes
 MOST_MEMBERS = 1000
 _MANIFEST = "manifest.json"
