@@ -113,7 +113,7 @@ class _Network(nn.Module):
 
     def forward(self, batch: GraphBatch, categories: Tensor, numbers: Tensor) -> Tensor:
         """B graphs over K kinds with features (K, c) and (K, r) to outputs (B,)."""
-        if len(categories) > len(batch.kind):  # as in the zoo, whose kinds outnumber the nodes of a graph by far
+        if len(categories) > len(batch.kind):  # as in the zoo: most kinds have no node in a batch
             present, kind = torch.unique(batch.kind, return_inverse=True)
             batch, categories, numbers = replace(batch, kind=kind), categories[present], numbers[present]
         return self.head(self.gnn(self.embedding(categories, numbers), batch)).squeeze(1)
